@@ -1,0 +1,1 @@
+"""The compiled core: the CPU backend itself, one extension module a handle."""
