@@ -1,0 +1,83 @@
+"""Where strategies get their numerics from: array in, array out, no Space, no Trial, no dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hpo_fast._core.rng import uniforms
+from hpo_fast.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from hpo_fast.backends.base import Surrogate
+    from hpo_fast.space.layout import Layout
+
+__all__ = ["BACKENDS", "gaussian_process", "uniforms"]
+
+BACKENDS = ("auto", "cpu", "reference")
+
+
+def gaussian_process(
+    layout: Layout,
+    *,
+    outputs: int = 1,
+    kernel: str = "matern52",
+    standardise: bool = True,
+    mean: str = "constant",
+    noise: float | None = None,
+    prior: str | None = "default",
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    n_threads: int | None = None,
+    backend: str = "auto",
+) -> Surrogate:
+    """Makes the handle of a Gaussian process; the backend is chosen here, once.
+
+    Args:
+        layout: the columns of a point.
+        outputs: number of outputs; 1 in this version.
+        kernel: "matern52", "matern32" or "rbf".
+        standardise: whether values are warped and standardised, or taken as they are.
+        mean: "constant" or "zero".
+        noise: a fixed noise variance >= 0, in the units the model sees; None: inferred.
+        prior: "default", or None for none.
+        bounds: {"lengthscale": (low, high), "variance": (low, high), "noise": (low, high)} of `refit`, each 0 < low <=
+            high; what is left out keeps its default.
+        n_threads: threads of the compiled core, >= 1; None: HPO_FAST_NUM_THREADS, or one a core. The reference leaves
+            threads to NumPy.
+        backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy.
+
+    Raises:
+        BackendUnavailable: an unknown backend, or one that this installation lacks.
+        ValueError: an argument out of its range.
+    """
+    if backend not in BACKENDS:
+        raise BackendUnavailable(f"backend must be one of {', '.join(BACKENDS)}, but got {backend!r}; take one")
+    if n_threads is not None and (isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1):
+        raise ValueError(f"n_threads must be an integer >= 1 or None, but got {n_threads!r}; None uses every core")
+    if backend == "reference":
+        from hpo_fast.backends import reference
+
+        return reference.GaussianProcess(
+            layout,
+            outputs=outputs,
+            kernel=kernel,
+            standardise=standardise,
+            mean=mean,
+            noise=noise,
+            prior=prior,
+            bounds=bounds,
+        )
+    from hpo_fast._core import gp
+
+    handle: Surrogate = gp.GaussianProcess(
+        layout,
+        outputs=outputs,
+        kernel=kernel,
+        standardise=standardise,
+        mean=mean,
+        noise=noise,
+        prior=prior,
+        bounds=bounds,
+        n_threads=n_threads,
+    )
+    return handle

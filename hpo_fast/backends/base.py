@@ -1,0 +1,262 @@
+"""The handle of a Gaussian process surrogate: the contract that every backend keeps.
+
+A backend sees arrays and one Layout, never a Space, a Trial or a dict. Letters: `n` observations told, `d` columns of
+the unit cube, `b` blocks of the layout (one a parameter), `k` outputs, `p` = b + 2 kernel parameters, `q` points asked
+or told at once, `m` points evaluated, `s` starts. All arrays are C-contiguous float64 (others are converted);
+read-only ones are accepted and none is changed. A verb that raises leaves its handle as it was.
+
+The model of one output
+    theta = [ln l_1 .. ln l_b, ln s2, ln noise].
+    k(u, u') = s2 g(r2), r2 a sum over blocks: ((u - u')/l)^2 of two numbers; [codes differ]/l^2 of two choices, where
+    "does not exist" is one more choice; a number that need not exist stands at 1/2 where it is missing, and beside it
+    a second coordinate of height 1/2 tells the two apart: ((u - 1/2)^2 + 1/4)/l^2 between present and missing.
+    matern52: t = sqrt(5 r2), (1 + t + t^2/3) e^-t. matern32: t = sqrt(3 r2), (1 + t) e^-t. rbf: e^(-r2/2).
+    K = k(U, U) + diag(v), v_i the noise, or the variance known of row i over scale_q^2, where
+    scale_q = 2^(rint(8 log2 scale)/8): quantised, so that a tell seldom changes the factor.
+    Guard: the pivot of row i (its variance given the rows before it, noise included) is at least
+    32 eps (i + 1) (s2 + v_i). Else, if r2(i, j) < 1e-16 for an earlier row j that is in the model, row i is merged into
+    the first such j: it leaves the model (no alpha, no row in the likelihood), and row j stands for the mean of its
+    group. Else s2 10^-8 is added to v_i, or s2 10^-7, .. s2 10^-4, the first that passes. Else NumericalError(row=i).
+    The mean is constant, mu = (1'K^-1 w)/(1'K^-1 1), or zero; var does not include the uncertainty of mu.
+    log likelihood = -1/2 (w - mu)'K^-1(w - mu) - 1/2 ln|K| - n/2 ln 2 pi, n the rows in the model; 0 where nothing was
+    told. log posterior = that + the log densities of l, s2 and noise themselves (not of their logarithms):
+    l ~ LogNormal(sqrt 2 + 1/2 ln b, sqrt 3), s2 ~ LogNormal(0, 1), noise ~ LogNormal(-4, 1).
+
+The warp (standardise=True): with the finite values in order, y_0 <= .. <= y_(m-1), med their median and
+    t = 1.5 (y_(3m//4) - y_(m//4)), or, where that is 0, 1.5 times their standard deviation, a value y > med + t becomes
+    w = med + t + t min(ln(1 + (y - med - t)/t), 12); the others stay. shift = mean of w, scale = its standard deviation
+    (of the population); if scale <= 1e-12 max|w|, then w := 0 and scale = 1. The model sees (w - shift)/scale, and for
+    a failed row the worst of these values (0 where none is finite). standardise=False: the values as they are, shift 0,
+    scale 1.
+
+Everything after any sequence of append, truncate and set_theta is a function of (U, Y, noise, theta) alone, bit for
+bit: a handle rebuilt from a journal continues as the one that wrote it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Kernel = Literal["matern52", "matern32", "rbf"]
+KERNELS: tuple[str, ...] = ("matern52", "matern32", "rbf")
+UTILITIES: tuple[str, ...] = ("log_ei", "ei", "log_pi", "pi", "ucb")
+BETA = 1.8  # of the confidence bound; Song et al. 2024, arXiv 2408.11527, section 3
+
+
+@dataclass(frozen=True, slots=True)
+class Utility:
+    """What makes a point worth asking; larger is better, and values are minimised.
+
+    With z = (best - mean)/sd, best the smallest standardised value told (0 where there is none) and
+    h(z) = phi(z) + z Phi(z): log_ei ln sd + ln h(z); ei sd h(z); log_pi ln Phi(z); pi Phi(z); ucb beta sd - mean.
+
+    Attributes:
+        kind: "log_ei", "ei", "log_pi", "pi" or "ucb".
+        beta: weight of the standard deviation, >= 0; read by "ucb" alone.
+    """
+
+    kind: str = "log_ei"
+    beta: float = BETA
+
+    def __post_init__(self) -> None:
+        if self.kind not in UTILITIES:
+            raise ValueError(f"kind must be one of {', '.join(UTILITIES)}, but got {self.kind!r}; choose one of them")
+        if not 0.0 <= self.beta < np.inf:
+            raise ValueError(f"beta must be a finite number >= 0, but got {self.beta!r}; {BETA} is the usual value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The outcome of a refit, one row an output.
+
+    Attributes:
+        theta: (k, p) log parameters, now those of the handle.
+        log_likelihood: (k,) nats.
+        log_posterior: (k,) nats; the log likelihood itself where prior is None.
+    """
+
+    theta: Array
+    log_likelihood: Array
+    log_posterior: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maximum:
+    """The points that one `maximise` chose.
+
+    Attributes:
+        U: (q, d) distinct points, representable as the layout says, NaN where a block does not exist.
+        values: (q,) utility of each, given the pending points and those chosen before it.
+        mean: (q, k) posterior mean, warped and standardised.
+        var: (q, k) posterior variance, noise not included, given the pending points and those chosen before it.
+        optima: (s, d) distinct local optima of the first search, best first: starts for the next one.
+    """
+
+    U: Array
+    values: Array
+    mean: Array
+    var: Array
+    optima: Array
+
+
+class Surrogate(Protocol):
+    """A Gaussian process over one Layout that keeps its observations, its factor and its parameters."""
+
+    @property
+    def n(self) -> int:
+        """Observations told."""
+
+    @property
+    def d(self) -> int:
+        """Columns of a point."""
+
+    @property
+    def k(self) -> int:
+        """Outputs; 1 in this version."""
+
+    @property
+    def theta(self) -> Array:
+        """(k, p) log parameters, a copy; with a fixed noise the last entry is its logarithm (-inf for 0)."""
+
+    @property
+    def shift(self) -> Array:
+        """(k,) in the units of Y: a standardised value w stands for shift + scale w."""
+
+    @property
+    def scale(self) -> Array:
+        """(k,) > 0, in the units of Y."""
+
+    def append(self, U: Array, Y: Array, noise: Array | None = None) -> None:
+        """Adds q observations after those told; theta stays, the warp is renewed.
+
+        Args:
+            U: (q, d) codes; NaN where a block with conditions does not exist, and nowhere else.
+            Y: (q, k) raw values, minimised; +inf marks a failed trial, which counts as the worst warped value, anew at
+                every warp. With several outputs NaN leaves that output alone.
+            noise: (q, k) known variances >= 0 in the units of Y squared, in place of the inferred one; NaN, or None
+                for all, means inferred.
+
+        Raises:
+            ValueError: wrong shape, a NaN in a block that always exists, an infinite code; a Y of -inf or, of
+                a single output, NaN; a negative or infinite noise.
+            NumericalError: the guard failed at row `error.row`, counted from the first row told.
+
+        Cost: O(q n^2).
+        """
+
+    def truncate(self, n: int) -> None:
+        """Forgets all observations after the first n, 0 <= n <= self.n; theta stays.
+
+        Raises:
+            ValueError: n out of range.
+        """
+
+    def refit(self) -> Fit:
+        """Moves theta to the maximum of the log posterior within the bounds.
+
+        L-BFGS-B in log space from two starts: theta as it is, and l = 0.205 sqrt(b), s2 = 1, noise = e^-5 (the mode of
+        the prior). A function of (U, Y, noise, theta) alone. Where nothing was told, theta stays as it is.
+
+        Raises:
+            NumericalError: no start gave a finite log posterior.
+
+        Cost: O(n^3) an evaluation, some 20 to 100 of them.
+        """
+
+    def set_theta(self, theta: Array) -> None:
+        """Sets theta (k, p) and refactorises; a fixed noise keeps its own entry, whatever is given there.
+
+        Raises:
+            ValueError: wrong shape or an entry that is not finite.
+            NumericalError: the guard failed at row `error.row`.
+
+        Cost: O(n^3); nothing when theta is the same.
+        """
+
+    def log_likelihood(self, theta: Array, gradient: bool = False, prior: bool = False) -> tuple[Array, Array | None]:
+        """Evaluates the log marginal likelihood at another theta; the handle stays as it is.
+
+        Args:
+            theta: (k, p) log parameters, of any size: the bounds hold for `refit` alone.
+            gradient: whether the gradient with respect to theta is wanted.
+            prior: whether to add the log prior (nothing where the handle has none).
+
+        Returns:
+            (k,) nats and (k, p) or None. The entry of a fixed noise is 0, and so is its prior.
+
+        Raises:
+            ValueError: as `set_theta`.
+            NumericalError: the guard failed at row `error.row`.
+
+        Cost: O(n^3 + n^2 b).
+        """
+
+    def predict(self, U: Array, gradient: bool = False) -> tuple[Array, ...]:
+        """The posterior at U (m, d), in warped, standardised units.
+
+        Returns:
+            mean (m, k) and var (m, k), the variance of the function without noise, at least 1e-12 s2; with `gradient`
+            also d_mean and d_var (m, k, d), 0 in categorical columns and in columns that do not exist. Where nothing
+            was told: mean 0, var s2.
+
+        Raises:
+            ValueError: U as in `append`.
+
+        Cost: O(m n^2).
+        """
+
+    def sample(self, U: Array, n_samples: int, key: tuple[int, int]) -> Array:
+        """Draws from the joint posterior of the function at U (m, d), without noise.
+
+        Args:
+            U: (m, d) points.
+            n_samples: number of draws, >= 0.
+            key: (seed, number); the draws are a function of it and of the handle's state.
+
+        Returns:
+            (n_samples, m, k), in warped, standardised units.
+
+        Cost: O(m n^2 + m^2 n + m^3).
+        """
+
+    def score(self, utility: Utility, U: Array) -> Array:
+        """The utility (m,) of the points U (m, d), nothing pending: for tests, plots and benchmarks."""
+
+    def maximise(
+        self,
+        utility: Utility,
+        q: int,
+        pending: Array | None,
+        key: tuple[int, int],
+        starts: Array | None = None,
+        avoid_known: bool = False,
+    ) -> Maximum:
+        """Searches for the q best points, one after the other, each pending for the next; the handle stays as it is.
+
+        A pending point enters with the posterior mean as its value, known to a variance of 1e-6 s2 (the mean stays, the
+        variance falls), and `best` is at most that mean. (With the inferred noise instead, the points of a batch lie
+        forty times closer to each other.)
+
+        Args:
+            utility: what to maximise.
+            q: number of points, >= 1.
+            pending: (r, d) points asked and not yet told, or None.
+            key: (seed, number) of the random candidates; the result is a function of it, of the handle's state and of
+                the other arguments.
+            starts: (s, d) points to climb from besides the candidates, such as the `optima` of the search before.
+            avoid_known: never choose a point told or pending, as long as the space has another one. Pending points and
+                those already chosen are avoided in any case, as long as the space has another one. Two points are the
+                same when each discrete block has the same value, the same blocks exist and continuous codes differ by
+                at most 1e-9.
+
+        Raises:
+            ValueError: wrong shapes, q < 1.
+            NumericalError: the guard failed at a pending row, counted after the rows told.
+
+        Cost: O(m n^2) with m some thousand candidates and steps of the ascent.
+        """
