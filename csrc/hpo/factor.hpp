@@ -1,0 +1,78 @@
+// V, the inverse of the Cholesky factor of a covariance matrix, in panels of PANEL rows.
+//
+// V, and neither the factor nor the inverse of the matrix: a variance is then a sum of squares, whose error grows with
+// the square root of the condition number (an explicit inverse is useless from a condition of 1e8 on), and one pass
+// over V serves mean, variance and gradients as matrix products.  Panels, each its own allocation: a row is appended
+// without moving the others, and half the memory of a square is enough.
+//
+// With C the covariances between old rows and new ones (V_old C = A, U = V_old' A, S = K_new - A'A = G G'):
+//   V_new = G^-1 [-U', I].
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "hpo/buffer.hpp"
+#include "hpo/covariance.hpp"
+#include "hpo/kernels.hpp"
+
+namespace hpo {
+
+// The covariance matrix that a factor inverts: k(points) + diag(noise).
+struct CovarianceMatrix {
+  const Embedding* points;
+  Kernel kind;
+  double s2;
+  const double* noise;  // (n) variances on the diagonal
+};
+
+class Factor {
+ public:
+  std::int64_t n() const { return n_; }
+  std::int64_t panels() const { return (n_ + PANEL - 1) / PANEL; }
+  std::int64_t rows(std::int64_t p) const { return std::min(PANEL, n_ - p * PANEL); }
+  std::int64_t stride(std::int64_t p) const { return (p + 1) * PANEL; }
+  const double* panel(std::int64_t p) const { return panels_[p].data(); }
+
+  // What the guard did to row i: variance added to its diagonal, or the earlier row that it repeats (-1: none).
+  double jitter(std::int64_t i) const { return jitter_[i]; }
+  std::int64_t merged(std::int64_t i) const { return merged_[i]; }
+
+  void clear() { n_ = blocked_ = 0; }
+
+  // Appends the points after the first n() until there are `n`.  A panel that fills is computed as one block, the rows
+  // of the last, unfinished one each by itself, so that the bits depend on the points alone and not on how they came.
+  // Throws numerical_error with the row; the factor is then to be truncated to what it held.
+  void extend(const CovarianceMatrix& K, std::int64_t n, int threads);
+
+  // Appends rows one by one and never as a block: for points that are forgotten again soon.
+  void extend_by_rows(const CovarianceMatrix& K, std::int64_t n);
+
+  // All panels as blocks, the last one too: the fastest way, for a factor that is used once.
+  void build(const CovarianceMatrix& K, std::int64_t n, int threads);
+
+  // Forgets all rows after the first n; rows that a block had computed are computed one by one again.
+  void truncate(const CovarianceMatrix& K, std::int64_t n);
+
+  // y = V x and u += V' y, one vector of n each.
+  void product(const double* x, double* y) const;
+  void add_transposed(const double* y, double* u) const;
+
+  double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
+
+ private:
+  std::int64_t n_ = 0;
+  std::int64_t blocked_ = 0;  // panels that were computed as blocks
+  std::vector<Buffer> panels_;
+  std::vector<double> jitter_;
+  std::vector<std::int64_t> merged_;
+  Buffer C_, A_, U_, S_, W_, row_;
+
+  double* prepare(std::int64_t p);
+  void build_panel(const CovarianceMatrix& K, std::int64_t p, std::int64_t rows, int threads);
+  void append_row(const CovarianceMatrix& K);
+  // The pivot to use for row i, or 0 where the row is merged into another.
+  double guard(const CovarianceMatrix& K, std::int64_t i, double pivot);
+};
+
+}  // namespace hpo

@@ -1,0 +1,65 @@
+// The loops that take the time, as a table of pointers: one table an instruction set, chosen once at run time.
+//
+// Query points come in chunks of LANES: a chunk is [row][LANES], contiguous, so that a row stride never falls on a
+// power of two (a 4 KB stride costs five times as much by cache-set conflicts).  The factor comes in panels of PANEL
+// rows; PANEL is a multiple of LANES, so that the rows of one panel are whole chunks when they are themselves queries.
+#pragma once
+
+#include <cstdint>
+
+namespace hpo {
+
+constexpr std::int64_t LANES = 16;  // two AVX-512 registers, four AVX2 ones
+constexpr std::int64_t PANEL = 64;  // four chunks: two threads share the rows of a panel evenly
+
+enum class Kernel : int { matern52 = 0, matern32 = 1, rbf = 2 };
+
+struct Kernels {
+  const char* name;
+
+  // K[i][lane] = s2 g(r2), H[i][lane] = -2 dk/d(r2) (H may be null) between rows Z[i] and a chunk of queries.
+  // Columns c < e_num are scaled numbers, the others codes that add weight[c - e_num] where they differ.
+  void (*covariance)(Kernel kind, double s2, std::int64_t n, std::int64_t e_num, std::int64_t e, const double* Z_ne,
+                     const double* Q_el, const double* weight, double* K_nl, double* H_nl);
+
+  // A[r][lane] = sum_j V[r][j] K[j][lane], row group by row group; row r uses columns j < first + r + 1 (rounded up).
+  void (*panel_product)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* K_jl,
+                        double* A_rl);
+
+  // U[j][lane] += sum_r V[r][j] A[r][lane] for j < cols; row r has columns j <= first + r only (the rest is zero).
+  void (*panel_transposed)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
+                           std::int64_t cols, const double* A_rl, std::int64_t lda, double* U_jl);
+
+  // The same two for one vector: a = V x, u += V' a.
+  void (*panel_dot)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* x_j,
+                    double* a_r);
+  void (*panel_axpy)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* a_r,
+                     double* u_j);
+
+  // The LANES x LANES tile S -= A' B of two chunks with `depth` rows.
+  void (*gram_subtract)(const double* A_dl, const double* B_dl, std::int64_t depth, double* S, std::int64_t lds);
+
+  // Eliminates row k of the symmetric S (upper triangle held) and of W, which becomes the inverse factor.
+  void (*eliminate)(double* S, double* W, std::int64_t rows, std::int64_t ld, std::int64_t k, double pivot);
+
+  // q[lane] += sum_r A[r][lane]^2.
+  void (*add_squares)(const double* A_rl, std::int64_t rows, double* q_l);
+
+  // w[i][lane] = H[i][lane] (a[lane] alpha[i] + b[lane] U[i][lane]).
+  void (*combine)(std::int64_t n, const double* H_nl, const double* alpha_n, const double* U_nl, const double* a_l,
+                  const double* b_l, double* w_nl);
+
+  // G[c][lane] += sum_i w[i][lane] (Z[i][c] - Q[c][lane]) for the numeric columns c < e_num.
+  void (*weighted_differences)(std::int64_t n, std::int64_t e_num, std::int64_t e, const double* Z_ne,
+                               const double* Q_el, const double* w_nl, double* G_cl);
+
+  // G[c][lane] += sum_i w[i][lane] d2(Z[i][c], Q[c][lane]): squared differences, or weight where codes differ.
+  void (*weighted_squares)(std::int64_t n, std::int64_t e_num, std::int64_t e, const double* Z_ne, const double* Q_el,
+                           const double* weight, const double* w_nl, double* G_cl);
+};
+
+// The table for this machine; HPO_FAST_SIMD=2|3|4 forces x86-64-v2, v3 or v4 and throws std::runtime_error where the
+// machine cannot run it.
+const Kernels& kernels();
+
+}  // namespace hpo

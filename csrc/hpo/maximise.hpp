@@ -1,0 +1,277 @@
+// The search for the next point: candidates, starts, a climb of all starts at once, moves between discrete points.
+//
+// Every budget is a count, so an ask costs the same on every machine and gives the same point. With m = quasi_random +
+// local + carry + 1, s = starts and B = ascent.batches of up to ascent.lanes points, one search scores at most
+//   m values and B batches of gradients      where every block is continuous,
+//   s values more, and `alternations` times discrete.rounds * (discrete.neighbours + discrete.combine * polish) values
+//   and B batches of `polish` gradients      where some are discrete,
+//   enumerate_space values, and nothing else, in a space of no more points than that,
+//   64 values more                           where every point among these is to be avoided.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "ascent.hpp"
+#include "candidates.hpp"
+#include "discrete.hpp"
+#include "known_points.hpp"
+#include "layout.hpp"
+#include "rng.hpp"
+#include "scored.hpp"
+#include "span.hpp"
+#include "starts.hpp"
+
+namespace hpo {
+
+struct SearchOptions {
+  std::int64_t quasi_random = 256;
+  std::int64_t local = 256;                          // perturbations of the best points told
+  std::vector<double> scales{0.2, 0.05, 0.5, 0.01};  // of those, in units of min(length scale, 1)
+  std::int64_t starts = 64;                          // most are given up early: AscentOptions::patience
+  double eta = 1.0;                                  // of the Boltzmann weights e^(eta z) by which starts are drawn
+  double spread = 0.1;                               // in length scales: starts and carried optima lie further apart
+  std::int64_t polish = 8;                           // the best starts, to which the discrete search goes
+  std::int64_t alternations = 2;                     // of discrete search and climb
+  std::int64_t enumerate_space = 2048;
+  std::int64_t carry = 4;  // local optima handed to the next search
+  AscentOptions ascent;
+  DiscreteOptions discrete;
+};
+
+struct SearchInput {
+  Mat<const double> best;                 // (t, d) points told, best first; t may be 0
+  Mat<const double> carried;              // (s0, d) optima of the last search
+  Vec<const double> lengthscale;          // (b)
+  std::vector<const KnownPoints*> avoid;  // no point of these is returned while the space has others
+  Key key;
+};
+
+struct SearchResult {
+  std::vector<double> u;  // (d), canonical: exactly the point that was scored
+  double value = 0.0;
+  std::vector<double> optima;  // (n_optima, d), canonical, best first
+  std::int64_t n_optima = 0;
+  std::int64_t values = 0, gradients = 0;  // points scored without and with a gradient
+};
+
+class Search {
+ public:
+  Search(const Layout& layout, Scorer& scorer, const SearchInput& input, const SearchOptions& options = {})
+      : layout_(layout), scorer_(scorer), input_(input), options_(options), scored_(layout, scorer) {}
+
+  // Finds the best point that is not to be avoided. A function of the arguments and of nothing else.
+  SearchResult run() {
+    std::vector<Start> ends;
+    if (layout_.count_points(options_.enumerate_space + 1) <= options_.enumerate_space)
+      score_whole_space();
+    else
+      ends = climb_from_candidates();
+    if (ends.empty()) ends = best_scored();
+    carry(ends);
+    pick();
+    result_.values = scored_.evaluations();
+    return result_;
+  }
+
+ private:
+  enum Purpose : std::uint64_t { kPerturb = 1, kStarts = 2, kDiscrete = 3, kRefuge = 4 };
+
+  const Layout& layout_;
+  Scorer& scorer_;
+  SearchInput input_;
+  SearchOptions options_;
+  Scored scored_;
+  SearchResult result_;
+
+  void score_whole_space() {
+    std::vector<double> u(layout_.d);
+    layout_.first_point(u.data());
+    do scored_.add(u.data());
+    while (layout_.next_point(u.data()));
+    scored_.score();
+  }
+
+  std::vector<Start> climb_from_candidates() {
+    std::vector<std::int64_t> always = score_candidates();
+    add_branches(always);
+    Draws start_draws(input_.key, kStarts), discrete_draws(input_.key, kDiscrete);
+    std::vector<Start> starts;
+    for (const std::int64_t row : choose_starts(layout_, scored_, input_.lengthscale, always, options_.starts,
+                                                options_.eta, options_.spread, start_draws))
+      starts.push_back(start_at(row));
+    sort(starts);
+    Ascent ascent(layout_, scorer_, input_.lengthscale, options_.ascent);
+    ascent.climb(starts, true, scored_);
+    remember(starts);
+    DiscreteSearch discrete(layout_, scored_, options_.discrete);
+    sort(starts);
+    std::vector<Start> best, again;
+    if (!discrete.empty()) best = apart(starts, options_.polish, options_.spread);
+    // What is told scores low, what differs from it in one block often well: the best point told is always searched
+    // from.
+    if (!best.empty() && input_.best.rows > 0) best.push_back(start_at(always.front()));
+    for (std::int64_t i = 0; i < options_.alternations && !best.empty(); ++i) {
+      std::vector<char> moved = discrete.improve(best, discrete_draws);
+      if (i == 0 && ascent.rounds()) moved.assign(moved.size(), 1);  // what rounding cost the others can make good
+      again.clear();
+      for (std::size_t s = 0; s < best.size(); ++s)
+        if (moved[s]) again.push_back(best[s]);
+      if (again.empty()) break;
+      ascent.climb(again, false, scored_);
+      for (std::size_t s = 0, a = 0; s < best.size(); ++s)
+        if (moved[s]) best[s] = again[a++];
+    }
+    remember(best);
+    starts.insert(starts.end(), best.begin(), best.end());
+    sort(starts);
+    result_.gradients = ascent.evaluations();
+    return starts;
+  }
+
+  // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the
+  // last search carried over.
+  std::vector<std::int64_t> score_candidates() {
+    std::vector<double> rows(std::max(options_.quasi_random, options_.local) * layout_.d);
+    const auto add = [&](std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) scored_.add(rows.data() + i * layout_.d);
+    };
+    spread_evenly(layout_, input_.key, {rows.data(), options_.quasi_random, layout_.d});
+    add(options_.quasi_random);
+    if (input_.best.rows > 0) {
+      Draws draws(input_.key, kPerturb);
+      perturb_best(layout_, input_.best, input_.lengthscale, options_.scales, draws,
+                   {rows.data(), options_.local, layout_.d});
+      add(options_.local);
+    }
+    std::vector<std::int64_t> always;
+    std::vector<double> u(layout_.d);
+    const auto add_always = [&](Mat<const double> points, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        u.assign(points.row(i), points.row(i) + layout_.d);
+        layout_.snap(u.data());
+        always.push_back(scored_.waiting());
+        scored_.add(u.data());
+      }
+    };
+    add_always(input_.best, std::min<std::int64_t>(input_.best.rows, 1));
+    add_always(input_.carried, std::min(input_.carried.rows, options_.carry));
+    scored_.score();
+    return always;
+  }
+
+  // One start for each set of blocks that exist together, half of all starts at most: only a climb can tell what a
+  // branch of the space is worth, because its own blocks are nowhere near their best in a candidate.
+  void add_branches(std::vector<std::int64_t>& always) const {
+    if (layout_.cond_child.empty()) return;
+    std::vector<std::vector<char>> seen;
+    std::vector<char> active(layout_.b);
+    for (const std::int64_t row : scored_.ranked()) {
+      if (2 * static_cast<std::int64_t>(seen.size()) >= options_.starts) break;
+      layout_.activity(scored_.point(row), active.data());
+      if (std::find(seen.begin(), seen.end(), active) != seen.end()) continue;
+      seen.push_back(active);
+      always.push_back(row);
+    }
+  }
+
+  Start start_at(std::int64_t row) const {
+    return {std::vector<double>(scored_.point(row), scored_.point(row) + layout_.d), scored_.value(row), -1};
+  }
+
+  void remember(const std::vector<Start>& ends) {
+    for (const Start& end : ends) scored_.add(end.u.data(), end.value);
+  }
+
+  static void sort(std::vector<Start>& starts) {
+    std::stable_sort(starts.begin(), starts.end(), [](const Start& p, const Start& q) { return p.value > q.value; });
+  }
+
+  // The first `count` of `starts`, best first, that lie further than `radius` length scales from those before.
+  std::vector<Start> apart(const std::vector<Start>& starts, std::int64_t count, double radius) const {
+    std::vector<Start> kept;
+    for (const Start& start : starts) {
+      if (static_cast<std::int64_t>(kept.size()) >= count) break;
+      if (std::none_of(kept.begin(), kept.end(), [&](const Start& other) {
+            return scaled_distance2(layout_, input_.lengthscale, start.u.data(), other.u.data(), radius * radius) <=
+                   radius * radius;
+          }))
+        kept.push_back(start);
+    }
+    return kept;
+  }
+
+  std::vector<Start> best_scored() const {
+    std::vector<Start> starts;
+    for (const std::int64_t row : scored_.ranked()) starts.push_back(start_at(row));
+    return starts;
+  }
+
+  void carry(const std::vector<Start>& ends) {
+    for (const Start& end : apart(ends, options_.carry, options_.spread)) {
+      result_.optima.insert(result_.optima.end(), end.u.begin(), end.u.end());
+      ++result_.n_optima;
+    }
+  }
+
+  bool avoided(const double* u) const {
+    return std::any_of(input_.avoid.begin(), input_.avoid.end(), [&](const KnownPoints* k) { return k->contains(u); });
+  }
+
+  bool take_best_free(std::int64_t first) {
+    std::int64_t best = first;
+    for (std::int64_t row = first; row < scored_.n(); ++row)
+      if (scored_.value(row) > scored_.value(best)) best = row;
+    if (best < scored_.n() && !avoided(scored_.point(best))) {  // nearly always: no need to sort
+      take(best);
+      return true;
+    }
+    for (const std::int64_t row : scored_.ranked(first)) {
+      if (avoided(scored_.point(row))) continue;
+      take(row);
+      return true;
+    }
+    return false;
+  }
+
+  void take(std::int64_t row) {
+    result_.u.assign(scored_.point(row), scored_.point(row) + layout_.d);
+    result_.value = scored_.value(row);
+  }
+
+  // The best point scored that need not be avoided. Everything scored can be known only where points are few: then
+  // other points, drawn evenly, and at last, in a finite space, all in turn. If the space has no other point: the best.
+  void pick() {
+    if (take_best_free(0)) return;
+    const std::int64_t first = scored_.n();
+    const std::int64_t best = scored_.ranked().front();
+    look_for_free();
+    scored_.score();
+    if (!take_best_free(first)) take(best);
+  }
+
+  // Lets some points that need not be avoided wait for scoring.
+  void look_for_free() {
+    constexpr std::int64_t kEnough = 64, kTries = 4096;
+    std::vector<double> u(layout_.d);
+    Draws draws(input_.key, kRefuge);
+    for (std::int64_t i = 0; i < kTries && scored_.waiting() < kEnough; ++i) {
+      for (double& code : u) code = draws.uniform();
+      layout_.snap(u.data());
+      if (!avoided(u.data())) scored_.add(u.data());
+    }
+    if (scored_.waiting() > 0) return;
+    for (std::int64_t j = 0; j < layout_.b; ++j)
+      if (!layout_.discrete(j)) return;
+    // From the point drawn last once around the space; no further than there are points to avoid.
+    std::int64_t known = 1;
+    for (const KnownPoints* k : input_.avoid) known += k->n();
+    for (std::int64_t i = 0; i < known + kEnough && scored_.waiting() < kEnough; ++i) {
+      layout_.next_point(u.data());
+      if (!avoided(u.data())) scored_.add(u.data());
+    }
+  }
+};
+
+}  // namespace hpo

@@ -1,0 +1,219 @@
+#include "hpo/posterior.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "hpo/pool.hpp"
+
+namespace hpo {
+
+namespace {
+// A group is shared by several threads from this many multiply-adds on: some 60 us of work, against three regions of a
+// few microseconds each.
+constexpr double SHARED_FROM = 4e6;
+
+// Rows [begin, end) of share t out of `shares`, on borders of PANEL.
+struct Share {
+  std::int64_t begin, end;
+  Share(std::int64_t n, int shares, std::int64_t t) {
+    const std::int64_t panels = (n + PANEL - 1) / PANEL;
+    begin = std::min(n, panels * t / shares * PANEL);
+    end = std::min(n, panels * (t + 1) / shares * PANEL);
+  }
+};
+}  // namespace
+
+void Posterior::embed(Work& work, Mat<const double> U) const {
+  const std::int64_t e = points->e();
+  work.queries.assign(work.chunks * e * LANES, 0.0);
+  for (std::int64_t i = 0; i < U.rows; ++i) {
+    double* chunk = work.queries.data() + i / LANES * e * LANES + i % LANES;
+    points->embed(U.row(i), [&](std::int64_t c, double z) { chunk[c * LANES] = z; });
+  }
+}
+
+// Reads V once for all points of the group: A = V K, var = s2 - colsum(A^2), and for gradients U = V' A (= K^-1 k).
+void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient) const {
+  const Kernels& k = kernels();
+  const std::int64_t n = V->n(), panels = V->panels(), e = points->e();
+  work.m = U.rows;
+  work.chunks = (U.rows + LANES - 1) / LANES;
+  work.rows = n;
+  work.size = panels * PANEL * LANES;
+  work.inner = inner;
+  embed(work, U);
+  double* K = work.K.need(work.chunks * work.size + 1);
+  double* H = gradient ? work.H.need(work.chunks * work.size + 1) : nullptr;
+  double* Uacc = gradient ? work.U.need(inner * work.chunks * work.size + 1) : nullptr;
+  work.partial_q.assign(inner * work.chunks * LANES, 0.0);
+  work.mean.assign(work.chunks * LANES, 0.0);
+  work.var.assign(work.chunks * LANES, s2);
+  if (n == 0) return;
+
+  parallel_for(inner, inner, [&](std::int64_t t, int) {
+    const Share share(n, inner, t);
+    for (std::int64_t c = 0; c < work.chunks; ++c)
+      k.covariance(kind, s2, share.end - share.begin, points->e_num(), e, points->rows(share.begin),
+                   work.queries.data() + c * e * LANES, points->weight(), K + c * work.size + share.begin * LANES,
+                   H ? H + c * work.size + share.begin * LANES : nullptr);
+  });
+  parallel_for(inner, inner, [&](std::int64_t t, int) {
+    alignas(64) double A[PANEL * LANES];
+    if (gradient)
+      std::memset(Uacc + t * work.chunks * work.size, 0,
+                  static_cast<std::size_t>(work.chunks * work.size) * sizeof(double));
+    for (std::int64_t p = t; p < panels; p += inner) {
+      for (std::int64_t c = 0; c < work.chunks; ++c) {
+        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K + c * work.size, A);
+        k.add_squares(A, V->rows(p), work.partial_q.data() + (t * work.chunks + c) * LANES);
+        if (gradient)
+          k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->stride(p), n), A, LANES,
+                             Uacc + (t * work.chunks + c) * work.size);
+      }
+    }
+  });
+  const double least = 1e-12 * s2;  // what rounding leaves of a variance at a told point may be below zero
+  for (std::int64_t c = 0; c < work.chunks; ++c) {
+    double* mean = work.mean.data() + c * LANES;
+    k.panel_product(alpha, 1, n, n - 1, K + c * work.size, mean);
+    for (std::int64_t l = 0; l < LANES; ++l) {
+      mean[l] += mu;
+      double q = 0.0;
+      for (int t = 0; t < inner; ++t) q += work.partial_q[(t * work.chunks + c) * LANES + l];
+      work.var[c * LANES + l] = std::max(least, s2 - q);
+    }
+  }
+}
+
+// out (m, d) = a d_mean + b d_var for the weights a, b of each point.  With z the scaled numbers,
+//   Reverse: mean = mu + sum_i k_i alpha_i        d_mean = sum_i h_i alpha_i (z_i - q)
+//   Reverse: var = s2 - k' K^-1 k = s2 - k'U      d_var  = -2 sum_i h_i U_i (z_i - q)
+// since dk/dq = h (z - q); the division by the length scale undoes the scaling.
+void Posterior::gradient(Work& work, Mat<const double> U, double* out) const {
+  const Kernels& k = kernels();
+  const std::int64_t n = work.rows, e_num = points->e_num(), e = points->e(), d = U.cols;
+  std::fill(out, out + U.rows * d, 0.0);
+  if (n == 0 || e_num == 0) return;
+  for (double& b : work.b) b *= -2.0;
+  double* w = work.w.need(work.chunks * work.size);
+  const std::int64_t columns = e_num * LANES, shares = work.inner;
+  work.G.assign(shares * work.chunks * columns, 0.0);
+  parallel_for(work.inner, shares, [&](std::int64_t t, int) {
+    const Share share(n, work.inner, t);
+    const std::int64_t at = share.begin * LANES, rows = share.end - share.begin;
+    for (std::int64_t c = 0; c < work.chunks; ++c) {
+      double* sum = work.U.data() + c * work.size + at;
+      for (std::int64_t s = 1; s < shares; ++s) {
+        const double* other = work.U.data() + (s * work.chunks + c) * work.size + at;
+        for (std::int64_t i = 0; i < rows * LANES; ++i) sum[i] += other[i];
+      }
+      k.combine(rows, work.H.data() + c * work.size + at, alpha + share.begin, sum, work.a.data() + c * LANES,
+                work.b.data() + c * LANES, w + c * work.size + at);
+      k.weighted_differences(rows, e_num, e, points->rows(share.begin), work.queries.data() + c * e * LANES,
+                             w + c * work.size + at, work.G.data() + (t * work.chunks + c) * columns);
+    }
+  });
+  for (std::int64_t i = 0; i < U.rows; ++i) {
+    for (std::int64_t c = 0; c < e_num; ++c) {
+      const std::int64_t source = points->columns()[c].source;
+      if (std::isnan(U(i, source))) continue;
+      double sum = 0.0;
+      for (std::int64_t t = 0; t < shares; ++t)
+        sum += work.G[(t * work.chunks + i / LANES) * columns + c * LANES + i % LANES];
+      out[i * d + source] = sum * points->inverse(c);
+    }
+  }
+}
+
+template <class F>
+void Posterior::each_group(Mat<const double> U, bool gradient, F&& use) {
+  const std::int64_t groups = (U.rows + GROUP - 1) / GROUP;
+  const double n = static_cast<double>(V->n());
+  const double work = n * n * static_cast<double>(std::min(U.rows, GROUP)) * (gradient ? 1.0 : 0.5);
+  const bool parallel = threads > 1 && work * static_cast<double>(groups) > SHARED_FROM;
+  const bool shared = parallel && groups < threads;
+  const int outer = parallel && !shared ? threads : 1;
+  if (static_cast<int>(work_.size()) < outer) work_.resize(outer);
+  parallel_for(outer, outer, [&](std::int64_t t, int) {
+    for (std::int64_t g = t; g < groups; g += outer) {
+      const std::int64_t first = g * GROUP;
+      const Mat<const double> part{U.row(first), std::min(GROUP, U.rows - first), U.cols};
+      fill(work_[t], part, shared ? threads : 1, gradient);
+      use(work_[t], part, first);
+    }
+  });
+}
+
+void Posterior::predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var) {
+  each_group(U, d_mean != nullptr, [&](Work& work, Mat<const double> part, std::int64_t first) {
+    std::copy(work.mean.begin(), work.mean.begin() + part.rows, mean + first);
+    std::copy(work.var.begin(), work.var.begin() + part.rows, var + first);
+    if (!d_mean) return;
+    // The second call adds the shares of U once more, so they must not be summed in place twice.
+    work.a.assign(work.chunks * LANES, 1.0);
+    work.b.assign(work.chunks * LANES, 0.0);
+    gradient(work, part, d_mean + first * U.cols);
+    if (work.inner > 1) {
+      const std::int64_t rest = (work.inner - 1) * work.chunks * work.size;
+      std::memset(work.U.data() + work.chunks * work.size, 0, static_cast<std::size_t>(rest) * sizeof(double));
+    }
+    work.a.assign(work.chunks * LANES, 0.0);
+    work.b.assign(work.chunks * LANES, 1.0);
+    gradient(work, part, d_var + first * U.cols);
+  });
+}
+
+void Posterior::score(const Utility& utility, Mat<const double> U, double* value, double* d_value) {
+  each_group(U, d_value != nullptr, [&](Work& work, Mat<const double> part, std::int64_t first) {
+    if (!d_value) {
+      for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_value(utility, work.mean[i], work.var[i]);
+      return;
+    }
+    work.a.assign(work.chunks * LANES, 0.0);
+    work.b.assign(work.chunks * LANES, 0.0);
+    for (std::int64_t i = 0; i < part.rows; ++i) {
+      const UtilityGradient g = utility_gradient(utility, work.mean[i], work.var[i]);
+      value[first + i] = g.value;
+      work.a[i] = g.d_mean;
+      work.b[i] = g.d_var;
+    }
+    gradient(work, part, d_value + first * U.cols);
+  });
+}
+
+void Posterior::covariance(Mat<const double> U, double* mean, double* out) {
+  const Kernels& k = kernels();
+  const std::int64_t m = U.rows, n = V->n(), e = points->e(), panels = V->panels();
+  Embedding queries(points->columns(), *points);
+  for (std::int64_t i = 0; i < m; ++i) queries.append(U.row(i));
+  const std::int64_t chunks = (m + LANES - 1) / LANES, size = panels * PANEL * LANES + 1, lds = chunks * LANES;
+  Buffer K, A, S, prior;
+  K.need(size);
+  A.zeros(chunks * size);
+  S.zeros(lds * lds);
+  prior.need(m * LANES);
+  double lane[LANES];
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    std::fill(lane, lane + LANES, 0.0);
+    if (n > 0) {
+      k.covariance(kind, s2, n, points->e_num(), e, points->rows(0), queries.chunk(c), points->weight(), K.data(),
+                   nullptr);
+      k.panel_product(alpha, 1, n, n - 1, K.data(), lane);
+      for (std::int64_t p = 0; p < panels; ++p)
+        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K.data(),
+                        A.data() + c * size + p * PANEL * LANES);
+    }
+    k.covariance(kind, s2, m, points->e_num(), e, queries.rows(0), queries.chunk(c), points->weight(), prior.data(),
+                 nullptr);
+    for (std::int64_t l = 0; l < std::min(LANES, m - c * LANES); ++l) mean[c * LANES + l] = mu + lane[l];
+    for (std::int64_t i = 0; i < m; ++i)
+      std::memcpy(S.data() + i * lds + c * LANES, prior.data() + i * LANES, LANES * sizeof(double));
+  }
+  for (std::int64_t ci = 0; ci < chunks; ++ci)
+    for (std::int64_t cj = 0; cj < chunks; ++cj)
+      k.gram_subtract(A.data() + ci * size, A.data() + cj * size, n, S.data() + ci * LANES * lds + cj * LANES, lds);
+  for (std::int64_t i = 0; i < m; ++i) std::copy(S.data() + i * lds, S.data() + i * lds + m, out + i * m);
+}
+
+}  // namespace hpo

@@ -1,0 +1,81 @@
+// What a search has looked at: every representable point that it scored, with its value.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "layout.hpp"
+#include "span.hpp"
+
+namespace hpo {
+
+// The function that a search maximises. One call scores all rows of U (m, d); a column that does not exist is NaN.
+// value (m) is larger where the point is better; d_value, (m, d) row by row, gets the derivatives by u, 0 in missing
+// and categorical columns, or is nullptr. A batch should cost little more than its longest row: the search counts on
+// it.
+struct Scorer {
+  virtual ~Scorer() = default;
+  virtual void score(Mat<const double> U, double* value, double* d_value) = 0;
+};
+
+// A NaN value is no value: the worst.
+inline double or_worst(double value) {
+  return std::isnan(value) ? -std::numeric_limits<double>::infinity() : value;
+}
+
+class Scored {
+ public:
+  Scored(const Layout& layout, Scorer& scorer) : d_(layout.d), scorer_(scorer) {}
+
+  std::int64_t n() const { return static_cast<std::int64_t>(value_.size()); }
+  std::int64_t waiting() const { return static_cast<std::int64_t>(points_.size()) / d_ - n(); }
+  // Points whose value `score` asked for.
+  std::int64_t evaluations() const { return evaluations_; }
+  const double* point(std::int64_t i) const { return points_.data() + i * d_; }
+  double value(std::int64_t i) const { return value_[i]; }
+
+  // Lets `u`, canonical, wait for the next `score`.
+  void add(const double* u) { points_.insert(points_.end(), u, u + d_); }
+  // Adds a point whose value is known already.
+  void add(const double* u, double value) {
+    add(u);
+    value_.push_back(or_worst(value));
+  }
+
+  // Scores all that wait, in one batch, and returns the row of the first of them.
+  std::int64_t score() {
+    const std::int64_t first = n(), m = waiting();
+    if (m == 0) return first;
+    evaluations_ += m;
+    value_.resize(first + m);
+    scorer_.score({points_.data() + first * d_, m, d_}, value_.data() + first, nullptr);
+    for (std::int64_t i = first; i < first + m; ++i) value_[i] = or_worst(value_[i]);
+    return first;
+  }
+
+  // Rows from `first` on, the best first; equal values in the order in which they were scored.
+  std::vector<std::int64_t> ranked(std::int64_t first = 0) const {
+    std::vector<std::int64_t> rows(n() - first);
+    std::iota(rows.begin(), rows.end(), first);
+    std::stable_sort(rows.begin(), rows.end(), [&](auto i, auto j) { return value_[i] > value_[j]; });
+    return rows;
+  }
+
+ private:
+  std::int64_t d_, evaluations_ = 0;
+  Scorer& scorer_;
+  std::vector<double> points_, value_;
+};
+
+// A point that the search improves step by step.
+struct Start {
+  std::vector<double> u;
+  double value = 0.0;
+  std::int64_t row = -1;  // of the scored points, where the value is still to come
+};
+
+}  // namespace hpo

@@ -1,0 +1,12 @@
+from hpo_fast.backends import gaussian_process
+from hpo_fast.testing.backends import BackendContract
+
+
+class TestReference(BackendContract):
+    def make(self, layout, **options):
+        return gaussian_process(layout, backend="reference", **options)
+
+
+class TestCpu(BackendContract):
+    def make(self, layout, **options):
+        return gaussian_process(layout, backend="cpu", **options)

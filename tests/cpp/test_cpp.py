@@ -1,0 +1,38 @@
+"""Runs the C++ test program under sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def run(program: Path, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_core(core_program: Path) -> None:
+    """Every C++ test passes, and no sanitizer objects."""
+    names = run(core_program, "list").split()
+    assert len(names) == len(set(names)) >= 25
+    assert run(core_program).count("ok ") == len(names)
+
+
+def test_unknown_name_is_an_error(core_program: Path) -> None:
+    assert subprocess.run([str(core_program), "no_such_test"], capture_output=True).returncode == 2
+    assert subprocess.run([str(core_program), "eval", "nothing"], capture_output=True).returncode == 2
+
+
+@pytest.mark.slow
+def test_pool_under_thread_sanitizer(build_core: Callable[[str], Path]) -> None:
+    program = build_core("thread")
+    names = [name for name in run(program, "list").split() if name.startswith("pool_")]
+    assert len(names) >= 7
+    run(program, *names)

@@ -1,0 +1,520 @@
+// hpo/maximise.hpp and the rooms it is made of, on functions whose best point is known or found by brute force.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "check.hpp"
+#include "hpo/maximise.hpp"
+#include "layouts.hpp"
+
+namespace {
+
+using hpo::KnownPoints;
+using hpo::Layout;
+using hpo::Search;
+using hpo::SearchInput;
+using hpo::SearchOptions;
+using hpo::SearchResult;
+using Point = std::vector<double>;
+
+const double kNan = std::nan("");
+const double kInf = std::numeric_limits<double>::infinity();
+
+// value(u, d_value or nullptr), one point at a time; counts what the search asks for.
+struct Fake : hpo::Scorer {
+  using Function = std::function<double(const double*, double*)>;
+  Layout layout;
+  Function f;
+  std::int64_t values = 0, gradients = 0, batches = 0, largest = 0;
+
+  Fake(Layout layout_, Function f_) : layout(std::move(layout_)), f(std::move(f_)) {}
+
+  void score(hpo::Mat<const double> U, double* value, double* d_value) override {
+    CHECK(U.rows > 0 && U.cols == layout.d);
+    for (std::int64_t i = 0; i < U.rows; ++i) {
+      const double* u = U.row(i);
+      for (std::int64_t j = 0; j < layout.b; ++j)
+        CHECK(layout.exists(j, u) ? u[j] >= 0.0 && u[j] <= 1.0 : std::isnan(u[j]));
+      double* g = d_value == nullptr ? nullptr : d_value + i * U.cols;
+      if (g != nullptr) std::fill(g, g + U.cols, 0.0);
+      value[i] = f(u, g);
+    }
+    (d_value == nullptr ? values : gradients) += U.rows;
+    if (d_value != nullptr) ++batches, largest = std::max(largest, U.rows);
+  }
+};
+
+struct Run {
+  std::vector<double> lengthscale, best, carried;
+  std::vector<const KnownPoints*> avoid;
+  SearchOptions options;
+
+  SearchResult operator()(Fake& fake, std::uint64_t seed) const {
+    const std::int64_t d = fake.layout.d;
+    std::vector<double> scale =
+        lengthscale.empty() ? std::vector<double>(static_cast<std::size_t>(d), 0.4) : lengthscale;
+    SearchInput input;
+    input.best = {best.data(), static_cast<std::int64_t>(best.size()) / d, d};
+    input.carried = {carried.data(), static_cast<std::int64_t>(carried.size()) / d, d};
+    input.lengthscale = {scale.data(), d};
+    input.avoid = avoid;
+    input.key = {seed, 11};
+    const std::int64_t values = fake.values, gradients = fake.gradients, batches = fake.batches;
+    const SearchResult r = Search(fake.layout, fake, input, options).run();
+
+    // What holds of every search: the point is canonical and scored, nothing was counted wrong, budgets were kept.
+    CHECK(same(snapped(fake.layout, r.u), r.u));
+    const double again = hpo::or_worst(fake.f(r.u.data(), nullptr));
+    CHECK(again == r.value || std::fabs(again - r.value) <= 1e-12 * std::max(1.0, std::fabs(again)));
+    CHECK(r.values == fake.values - values && r.gradients == fake.gradients - gradients);
+    const SearchOptions& o = options;
+    const std::int64_t rounds =
+        o.alternations * o.discrete.rounds * (o.discrete.neighbours + o.discrete.combine * o.polish);
+    CHECK(r.values <=
+          std::max(o.enumerate_space, o.quasi_random + o.local + o.carry + 1 + o.starts + o.polish + rounds) + 64);
+    CHECK(fake.batches - batches <= (1 + o.alternations) * o.ascent.batches && fake.largest <= o.ascent.lanes);
+    CHECK(r.n_optima >= 1 && r.n_optima <= o.carry);
+    CHECK(static_cast<std::int64_t>(r.optima.size()) == r.n_optima * d);
+    for (std::int64_t i = 0; i < r.n_optima; ++i) {
+      const Point u(r.optima.begin() + i * d, r.optima.begin() + (i + 1) * d);
+      CHECK(same(snapped(fake.layout, u), u));
+    }
+    return r;
+  }
+
+  static Point snapped(const Layout& layout, Point u) {
+    layout.snap(u.data());
+    return u;
+  }
+  static bool same(const Point& p, const Point& q) {
+    for (std::size_t j = 0; j < p.size(); ++j)
+      if (!(p[j] == q[j] || (std::isnan(p[j]) && std::isnan(q[j])))) return false;
+    return p.size() == q.size();
+  }
+};
+
+Layout cube(int d) {
+  LayoutBuilder s;
+  for (int j = 0; j < d; ++j) s.continuous();
+  return s.build();
+}
+
+double noise(std::uint64_t i, std::uint64_t j) {
+  return hpo::uniform(2024, i, j);
+}
+
+// ln of a sum of Gaussian bumps of one width and different heights: many local optima, flat valleys between them, as
+// the logarithm of an expected improvement has.
+struct Bumps {
+  std::int64_t d;
+  double width;
+  std::vector<Point> centre;
+  std::vector<double> height;
+
+  Bumps(std::int64_t d_, int count, double width_) : d(d_), width(width_) {
+    for (int k = 0; k < count; ++k) {
+      Point c(static_cast<std::size_t>(d));
+      for (std::size_t j = 0; j < c.size(); ++j) c[j] = 0.05 + 0.9 * noise(static_cast<std::uint64_t>(100 * d + k), j);
+      centre.push_back(c);
+      height.push_back(0.3 + 0.7 * noise(static_cast<std::uint64_t>(100 * d + k), 999));
+    }
+    height[0] = 1.5;
+  }
+
+  double operator()(const double* u, double* g) const {
+    std::vector<double> log_weight(centre.size());
+    for (std::size_t k = 0; k < centre.size(); ++k) {
+      double r2 = 0.0;
+      for (std::size_t j = 0; j < centre[k].size(); ++j) r2 += (u[j] - centre[k][j]) * (u[j] - centre[k][j]);
+      log_weight[k] = std::log(height[k]) - 0.5 * r2 / (width * width);
+    }
+    const double top = *std::max_element(log_weight.begin(), log_weight.end());
+    double sum = 0.0;
+    for (const double w : log_weight) sum += std::exp(w - top);
+    if (g != nullptr)
+      for (std::size_t k = 0; k < centre.size(); ++k)
+        for (std::size_t j = 0; j < centre[k].size(); ++j)
+          g[j] += std::exp(log_weight[k] - top) / sum * (centre[k][j] - u[j]) / (width * width);
+    return top + std::log(sum);
+  }
+
+  // The best that plain gradient ascent with small steps reaches from the top of each bump.
+  double best() const {
+    double best = -kInf;
+    for (Point u : centre) {
+      Point g(u.size());
+      for (int i = 0; i < 400; ++i) {
+        std::fill(g.begin(), g.end(), 0.0);
+        best = std::max(best, (*this)(u.data(), g.data()));
+        for (std::size_t j = 0; j < u.size(); ++j)
+          u[j] = std::min(std::max(u[j] + 0.3 * width * width * g[j], 0.0), 1.0);
+      }
+    }
+    return best;
+  }
+};
+
+}  // namespace
+
+TEST(maximise_continuous_reaches_the_best_of_many_optima) {
+  for (const int d : {1, 2, 3, 5, 10, 20}) {
+    const Bumps bumps(d, 20, 0.12 * std::sqrt(static_cast<double>(d)));
+    Fake fake(cube(d), bumps);
+    const double best = bumps.best();
+    int reached = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) reached += Run()(fake, seed).value >= best + std::log(0.95);
+    CHECK(reached >= 18);
+  }
+}
+
+TEST(maximise_finds_the_peak_beside_the_best_point) {
+  // A basin too small for quasi-random candidates, a few hundredths of a length scale from what was told.
+  for (const int d : {2, 10, 20}) {
+    Point centre(static_cast<std::size_t>(d), 0.3), told = centre;
+    for (std::size_t j = 0; j < told.size(); ++j) told[j] += 0.02 * (noise(j, 5) - 0.5);
+    Fake fake(cube(d), [&](const double* u, double* g) {
+      double r2 = 0.0;
+      for (std::size_t j = 0; j < centre.size(); ++j) r2 += (u[j] - centre[j]) * (u[j] - centre[j]);
+      const double inside = std::exp(-0.5 * r2 / (0.03 * 0.03));
+      for (std::size_t j = 0; g != nullptr && j < centre.size(); ++j)
+        g[j] = (centre[j] - u[j]) / (0.03 * 0.03) * inside;
+      return inside;
+    });
+    Run run;
+    for (int i = 0; i < 3; ++i) run.best.insert(run.best.end(), told.begin(), told.end());
+    for (std::uint64_t seed = 0; seed < 5; ++seed) CHECK(run(fake, seed).value > 0.999);
+  }
+}
+
+TEST(maximise_takes_up_carried_optima) {
+  const Bumps bumps(20, 1, 0.05);
+  Fake fake(cube(20), [&](const double* u, double* g) {
+    // Invisible outside a ball of 0.4: only the carried point lies in it.
+    double r2 = 0.0;
+    for (std::size_t j = 0; j < 20; ++j) r2 += (u[j] - bumps.centre[0][j]) * (u[j] - bumps.centre[0][j]);
+    return r2 > 0.16 ? -kInf : bumps(u, g);
+  });
+  Run run;
+  run.carried = bumps.centre[0];
+  for (double& u : run.carried) u += 0.05;
+  const SearchResult r = run(fake, 3);
+  CHECK(r.value > std::log(1.5) - 1e-3);
+  CHECK(Run::same(Point(r.optima.begin(), r.optima.begin() + 20), r.u));
+}
+
+TEST(maximise_reaches_corners_and_bounds) {
+  Fake fake(cube(6), [](const double* u, double* g) {
+    double sum = 0.0;
+    for (int j = 0; j < 6; ++j) {
+      sum += (j % 2 == 0 ? 1.0 : -1.0) * u[j];
+      if (g != nullptr) g[j] = j % 2 == 0 ? 1.0 : -1.0;
+    }
+    return sum;
+  });
+  CHECK(Run::same(Run()(fake, 1).u, {1.0, 0.0, 1.0, 0.0, 1.0, 0.0}));
+}
+
+TEST(maximise_mixed_agrees_with_brute_force) {
+  // Two categorical and one short ordered block with a random value for each combination, and the peak of the
+  // continuous ones elsewhere in each: what is best can only be found by trying both together.
+  LayoutBuilder s;
+  s.categorical(5), s.continuous(), s.categorical(4), s.ordered(6), s.continuous();
+  const Layout layout = s.build();
+  const auto combination = [&](const double* u) {
+    return static_cast<std::uint64_t>(layout.index_of(0, u[0]) + 5 * layout.index_of(2, u[2]) +
+                                      20 * layout.index_of(3, u[3]));
+  };
+  double best = -kInf;
+  for (std::uint64_t c = 0; c < 120; ++c) best = std::max(best, 3.0 * noise(c, 1));
+  Fake fake(layout, [&](const double* u, double* g) {
+    const std::uint64_t c = combination(u);
+    const double x = u[1] - noise(c, 2), y = u[4] - noise(c, 3);
+    if (g != nullptr) g[1] = -40.0 * x, g[4] = -40.0 * y;
+    return 3.0 * noise(c, 1) - 20.0 * (x * x + y * y);
+  });
+  int reached = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) reached += Run()(fake, seed).value >= best + std::log(0.95);
+  CHECK(reached >= 16);  // an unordered table of 120 entries, at some 15 evaluations each
+}
+
+TEST(maximise_long_integers_and_many_choices) {
+  LayoutBuilder s;
+  s.ordered(1000000), s.log_int(1, 100000), s.categorical(10000), s.ordered(40), s.continuous();
+  const Layout layout = s.build();
+  Fake fake(layout, [&](const double* u, double* g) {
+    const double x = u[0] - 0.31234567, y = u[1] - 0.62, z = u[3] - u[4];
+    if (g != nullptr) g[0] = -60.0 * x, g[1] = -60.0 * y, g[3] = -2000.0 * z, g[4] = 2000.0 * z - 8.0 * (u[4] - 0.7);
+    return -30.0 * (x * x + y * y) - 1000.0 * z * z - 4.0 * (u[4] - 0.7) * (u[4] - 0.7) +
+           (layout.index_of(2, u[2]) == 7777 ? 1.0 : 0.0);
+  });
+  Run run;
+  run.best = {0.5, 0.5, layout.code_of(2, 7777), 0.5, 0.5};
+  layout.snap(run.best.data());
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const SearchResult r = run(fake, seed);
+    CHECK(layout.index_of(2, r.u[2]) == 7777);  // the choice that the best point has
+    CHECK(r.value > 1.0 - 0.01);
+  }
+}
+
+TEST(maximise_conditional_switches_branches) {
+  // Each of three branches has a continuous and an ordered child of its own; the best branch looks worst at the middle
+  // of its children, and the told point lies in another.
+  LayoutBuilder s;
+  s.categorical(3);
+  for (std::int64_t k = 0; k < 3; ++k) {
+    s.when_index(s.continuous(), 0, k, k);
+    s.when_index(s.ordered(30), 0, k, k);
+  }
+  const Layout layout = s.build();
+  const std::vector<double> top{1.0, 2.0, 3.0}, steep{2.0, 8.0, 60.0};
+  Fake fake(layout, [&](const double* u, double* g) {
+    const std::size_t k = static_cast<std::size_t>(layout.index_of(0, u[0]));
+    const double x = u[1 + 2 * k] - 0.9, y = u[2 + 2 * k] - layout.code_of(2, 3);
+    if (g != nullptr) g[1 + 2 * k] = -2.0 * steep[k] * x, g[2 + 2 * k] = -2.0 * steep[k] * y;
+    return top[k] - steep[k] * (x * x + y * y);
+  });
+  Run run;
+  run.best = {0.5 / 3.0, 0.9, layout.code_of(2, 3), kNan, kNan, kNan, kNan};
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const SearchResult r = run(fake, seed);
+    CHECK(r.value > 3.0 - 1e-3);
+    CHECK(layout.index_of(0, r.u[0]) == 2 && layout.index_of(6, r.u[6]) == 3);
+  }
+}
+
+TEST(maximise_continuous_parent_decides_about_children) {
+  // The child brings the gain, and exists only in a thin stretch of its parent, where the parent itself is worse.
+  LayoutBuilder s;
+  s.continuous(), s.continuous(), s.continuous();
+  s.when(1, 0, {{0.6, 0.602}});
+  const Layout layout = s.build();
+  Fake fake(layout, [](const double* u, double* g) {
+    const bool child = !std::isnan(u[1]);
+    const double x = u[0] - 0.2, y = child ? u[1] - 0.8 : 0.0, z = u[2] - 0.4;
+    if (g != nullptr) g[0] = -2.0 * x, g[1] = child ? -10.0 * y : 0.0, g[2] = -10.0 * z;
+    return (child ? 1.0 : 0.0) - x * x - 5.0 * (y * y + z * z);
+  });
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const SearchResult r = Run()(fake, seed);
+    CHECK_NEAR(r.value, 1.0 - 0.16, 1e-3);
+    CHECK_NEAR(r.u[0], 0.6, 1e-4);  // as near to its own optimum as the child allows
+  }
+}
+
+TEST(maximise_small_discrete_space_is_exact) {
+  LayoutBuilder s;
+  s.categorical(4), s.ordered(20), s.ordered(3), s.categorical(5);
+  s.when_index(2, 0, 1, 2);
+  s.when_index(3, 1, 10, 19);
+  const Layout layout = s.build();
+  Fake fake(layout, [](const double* u, double*) {
+    double sum = 0.0;
+    for (std::uint64_t j = 0; j < 4; ++j)
+      sum += noise(std::isnan(u[j]) ? 0 : static_cast<std::uint64_t>(u[j] * 1000.0), j);
+    return sum;
+  });
+  double best = -kInf;
+  std::int64_t points = 0;
+  Point u(4);
+  layout.first_point(u.data());
+  do best = std::max(best, fake.f(u.data(), nullptr)), ++points;
+  while (layout.next_point(u.data()));
+  const SearchResult r = Run()(fake, 1);
+  CHECK(r.value == best && r.values == points && r.gradients == 0);
+}
+
+TEST(maximise_large_discrete_space_comes_near_brute_force) {
+  // 6^7 points; pairs of blocks interact.
+  LayoutBuilder s;
+  for (int j = 0; j < 7; ++j) j % 2 == 0 ? s.categorical(6) : s.ordered(6);
+  const Layout layout = s.build();
+  const auto f = [&](const double* u, double*) {
+    double sum = 0.0;
+    for (std::uint64_t j = 0; j < 7; ++j) {
+      const auto i = static_cast<std::uint64_t>(u[j] * 6.0), k = static_cast<std::uint64_t>(u[(j + 1) % 7] * 6.0);
+      sum += 0.5 * noise(i, j) + 0.5 * noise(10 + 6 * i + k, j);
+    }
+    return sum;
+  };
+  Fake fake(layout, f);
+  double best = -kInf;
+  Point u(7);
+  layout.first_point(u.data());
+  do best = std::max(best, f(u.data(), nullptr));
+  while (layout.next_point(u.data()));
+  int reached = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) reached += Run()(fake, seed).value >= best + std::log(0.95);
+  CHECK(reached >= 16);
+}
+
+TEST(maximise_survives_plateaus_and_missing_values) {
+  const std::vector<Fake::Function> hard{
+      [](const double*, double*) { return 0.5; }, [](const double*, double*) { return -kInf; },
+      [](const double*, double*) { return kNan; }, [](const double*, double*) { return kInf; },
+      [](const double* u, double* g) {  // NaN derivatives
+        if (g != nullptr) g[0] = kNan;
+        return -u[0];
+      }};
+  LayoutBuilder s;
+  s.continuous(), s.continuous(), s.categorical(3), s.ordered(50);
+  const Layout layout = s.build();
+  for (const Fake::Function& f : hard) {
+    Fake fake(layout, f);
+    Run()(fake, 1);
+    Run empty;
+    empty.options.quasi_random = 1;  // no more than a single candidate
+    empty.options.local = 0;
+    empty(fake, 2);
+  }
+}
+
+TEST(maximise_leaves_regions_without_value) {
+  Fake fake(cube(3), [](const double* u, double* g) {  // only where u0 > 0.8 there is anything
+    if (u[0] <= 0.8) return u[1] < 0.5 ? -kInf : kNan;
+    const double x = u[0] - 0.85, y = u[1] - 0.3, z = u[2] - 0.6;
+    if (g != nullptr) g[0] = -2.0 * x, g[1] = -2.0 * y, g[2] = -2.0 * z;
+    return -x * x - y * y - z * z;
+  });
+  for (std::uint64_t seed = 0; seed < 10; ++seed) CHECK(Run()(fake, seed).value > -1e-3);
+}
+
+TEST(maximise_never_returns_a_point_to_avoid) {
+  LayoutBuilder s;
+  s.categorical(3), s.ordered(5), s.ordered(4);
+  s.when_index(2, 0, 0, 0);
+  const Layout layout = s.build();  // 5 * 4 + 2 * 5 points
+  Fake fake(layout, [](const double* u, double*) { return u[0] + u[1] + (std::isnan(u[2]) ? 0.0 : u[2]); });
+  KnownPoints told(layout), pending(layout);
+  Run run;
+  run.avoid = {&told, &pending};
+  double before = kInf;
+  for (int i = 0; i < 30; ++i) {
+    const SearchResult r = run(fake, static_cast<std::uint64_t>(i));
+    CHECK(!told.contains(r.u.data()) && !pending.contains(r.u.data()));
+    CHECK(r.value <= before);  // the best that is left, each time
+    before = r.value;
+    (i % 2 == 0 ? told : pending).insert(r.u.data());
+  }
+  const SearchResult r = run(fake, 99);  // nothing is left: the best known
+  CHECK_NEAR(r.value, 1.0 / 6.0 + 0.9 + 0.875, 1e-12);
+}
+
+TEST(maximise_finds_the_last_free_point_of_a_larger_space) {
+  LayoutBuilder s;
+  s.ordered(50), s.categorical(50), s.ordered(2);
+  const Layout layout = s.build();
+  Fake fake(layout, [](const double* u, double* g) {
+    if (g != nullptr) g[0] = -2.0 * (u[0] - 0.3);
+    return -(u[0] - 0.3) * (u[0] - 0.3);
+  });
+  KnownPoints known(layout);
+  const Point last{layout.code_of(0, 33), layout.code_of(1, 44), layout.code_of(2, 1)};
+  Point u(3);
+  layout.first_point(u.data());
+  do
+    if (!Run::same(u, last)) known.insert(u.data());
+  while (layout.next_point(u.data()));
+  Run run;
+  run.avoid = {&known};
+  CHECK(Run::same(run(fake, 5).u, last));
+  known.insert(last.data());
+  CHECK(known.contains(run(fake, 5).u.data()));
+}
+
+TEST(maximise_avoids_known_points_beside_continuous_ones) {
+  // The branch without a continuous block is the better one, and known: the search must go to the other.
+  LayoutBuilder s;
+  s.categorical(2), s.continuous();
+  s.when_index(1, 0, 1, 1);
+  const Layout layout = s.build();
+  Fake fake(layout, [](const double* u, double* g) {
+    if (std::isnan(u[1])) return 1.0;
+    if (g != nullptr) g[1] = -2.0 * (u[1] - 1.0);
+    return -(u[1] - 1.0) * (u[1] - 1.0);
+  });
+  KnownPoints known(layout);
+  Run run;
+  CHECK(run(fake, 1).value == 1.0);
+  known.insert(Point{0.25, kNan}.data());
+  known.insert(Point{0.75, 1.0}.data());
+  run.avoid = {&known};
+  const SearchResult r = run(fake, 1);
+  CHECK(!known.contains(r.u.data()) && r.value > -1e-2);
+}
+
+TEST(maximise_is_a_function_of_its_key) {
+  LayoutBuilder s;
+  s.continuous(), s.continuous(), s.categorical(4), s.ordered(30);
+  const Bumps bumps(2, 8, 0.2);
+  Fake fake(s.build(),
+            [&](const double* u, double* g) { return bumps(u, g) + 0.1 * u[2] - 0.3 * std::fabs(u[3] - 0.4); });
+  Run run;
+  run.best = {0.4, 0.4, 0.125, 0.5 / 30.0, 0.1, 0.9, 0.625, 0.95};
+  hpo::Layout(s.build()).snap(run.best.data() + 4);
+  const SearchResult a = run(fake, 7), b = run(fake, 7), c = run(fake, 8);
+  CHECK(a.u == b.u && a.value == b.value && a.optima == b.optima && a.values == b.values && a.gradients == b.gradients);
+  CHECK(a.optima != c.optima);
+}
+
+TEST(candidates_cover_the_space_and_stay_in_it) {
+  LayoutBuilder s;
+  s.categorical(3), s.ordered(7), s.continuous(), s.log_int(1, 500), s.continuous();
+  s.when_index(2, 0, 1, 1);
+  s.when_index(3, 1, 3, 6);
+  const Layout layout = s.build();
+  std::vector<double> U(512 * 5), scale(5, 0.3);
+  const hpo::Mat<double> view{U.data(), 512, 5};
+  const auto canonical = [&] {
+    for (std::int64_t i = 0; i < 512; ++i) {
+      const Point u(view.row(i), view.row(i) + 5);
+      CHECK(Run::same(Run::snapped(layout, u), u));
+    }
+  };
+  hpo::spread_evenly(layout, {1, 2}, view);
+  canonical();
+  std::vector<int> count(3, 0);
+  for (std::int64_t i = 0; i < 512; ++i) ++count[static_cast<std::size_t>(layout.index_of(0, view(i, 0)))];
+  for (const int c : count) CHECK(c > 150 && c < 190);  // 512/3, evenly
+
+  Point centre{0.5, 0.1, 0.9, 0.5, 0.4};
+  layout.snap(centre.data());
+  CHECK(std::isnan(centre[3]));
+  hpo::Draws draws({1, 2}, 3);
+  hpo::perturb_best(layout, {centre.data(), 1, 5}, {scale.data(), 5}, {0.2, 0.05}, draws, view);
+  canonical();
+  int unchanged = 0;
+  double near = 0.0, far = 0.0;
+  for (std::int64_t i = 0; i < 512; ++i) {
+    unchanged += layout.same_point(view.row(i), centre.data());
+    if (!std::isnan(view(i, 2))) (i % 2 == 0 ? far : near) += std::fabs(view(i, 2) - 0.9);
+  }
+  CHECK(unchanged == 0);  // one block moves always
+  CHECK(near > 0.0 && far > 2.0 * near);
+}
+
+TEST(starts_are_good_and_far_from_one_another) {
+  Fake fake(cube(2), [](const double* u, double*) { return -10.0 * std::fabs(u[0] - 0.5); });
+  hpo::Scored scored(fake.layout, fake);
+  std::vector<double> U(400 * 2), scale{0.5, 0.5};
+  hpo::spread_evenly(fake.layout, {3, 4}, {U.data(), 400, 2});
+  for (std::int64_t i = 0; i < 400; ++i) scored.add(U.data() + 2 * i);
+  scored.score();
+  hpo::Draws draws({3, 4}, 5);
+  const std::int64_t worst = scored.ranked().back();
+  const auto rows = hpo::choose_starts(fake.layout, scored, {scale.data(), 2}, {worst}, 12, 2.0, 0.2, draws);
+  CHECK(rows.size() == 12 && rows[0] == scored.ranked()[0] && rows[1] == worst);
+  double mean = 0.0, all = 0.0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i != 1) mean += scored.value(rows[i]) / 11.0;
+    for (std::size_t k = 0; k < i; ++k)
+      CHECK(hpo::scaled_distance2(fake.layout, {scale.data(), 2}, scored.point(rows[i]), scored.point(rows[k])) > 0.04);
+  }
+  for (std::int64_t i = 0; i < 400; ++i) all += scored.value(i) / 400.0;
+  CHECK(mean > 0.8 * all);  // values are negative
+  // Where too few are so far apart, nearer ones make up the number.
+  CHECK(hpo::choose_starts(fake.layout, scored, {scale.data(), 2}, {}, 30, 1.0, 5.0, draws).size() == 30);
+}
