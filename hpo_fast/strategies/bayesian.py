@@ -1,0 +1,285 @@
+"""Bayesian optimization: ask where a Gaussian process of the history promises most."""
+# ruff: noqa: D102 - the contract of the protocol's verbs stands in base.py
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from hpo_fast.backends import BACKENDS, gaussian_process
+from hpo_fast.backends.base import BETA, KERNELS, UTILITIES, Utility
+from hpo_fast.errors import NumericalError, StrategyError
+from hpo_fast.strategies._initial import InitialDesign, few_points
+from hpo_fast.strategies.base import FloatArray, IntArray, Observations, Pending, Proposal, Strategy
+
+if TYPE_CHECKING:
+    from hpo_fast.space import Space
+
+REFIT_ALWAYS = 64  # up to so many observations theta is fitted after every tell: it moves much, and a fit costs little
+REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
+MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d + 1 would be a third of a usual budget
+MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
+OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
+DETERMINISTIC_NOISE = 1e-6  # the least that keeps a covariance of close points factorisable, in units of the spread
+MOST_RETRIES = 16  # searches for a point that has not failed, before the space is filled instead
+
+
+@dataclass(frozen=True, slots=True)
+class UCB:
+    """The acquisition `ucb` with a weight of one's own: the posterior's lower bound, mean - beta sd, is minimised.
+
+    Attributes:
+        beta: weight of the standard deviation, >= 0; larger explores more.
+    """
+
+    beta: float = BETA
+
+    def __post_init__(self) -> None:
+        if isinstance(self.beta, bool) or not isinstance(self.beta, int | float) or not 0.0 <= self.beta < math.inf:
+            raise StrategyError(f"UCB: beta must be a finite number >= 0, but got {self.beta!r}; usual is {BETA}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What the newest notes hand to the next ask."""
+
+    fit_n: int = 0  # observations of the newest refit
+    fit_number: int = -1  # the trial that paid for it
+    theta: tuple[float, ...] | None = None
+    optima_number: int = -1
+    optima: tuple[tuple[float, ...], ...] = ()
+
+
+class BayesianOptimization(Strategy):
+    """Fit a Gaussian process to all trials so far, and ask the point where it promises most.
+
+    The first `n_initial` trials fill the space: its centre, then a Latin hypercube. After that every ask maximises the
+    acquisition, with pending trials counted as if they had brought what the model expects of them, so that several
+    asks in a row give different points; a batch gives the same points as asking one by one. Failed trials count as the
+    worst value seen and are never asked again. Should the model fail numerically, the ask fills the space instead, and
+    the trial's note says why.
+
+    The model's parameters are fitted after every tell up to 64 observations, then whenever their number grew by 10 %.
+    A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
+    was due) and `optima`, beside `mean` and `sd`, the model's expectation in the units of the objective (minimised),
+    and `acquisition`, the value that made the point the best one.
+
+    Args:
+        acquisition: "log_ei" (the logarithm of the expected improvement), "ei", "log_pi" or "pi" (probability of
+            improvement), "ucb" (confidence bound), or `UCB(beta=1.8)`.
+        kernel: "matern52", "matern32" or "rbf", in growing smoothness: matern32 < matern52 < rbf.
+        backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy and much slower.
+        deterministic: True when the same parameters always give the same value: the noise is then fixed at 1e-6 of the
+            spread, and no point is asked twice; when every point of a finite space is told, the strategy is done.
+        n_initial: trials told or pending before the model is asked, >= 1; max(5, d + 1), at most 10, when left out.
+        n_threads: threads of the compiled core, >= 1; HPO_FAST_NUM_THREADS, or one a core, when left out.
+
+    Raises:
+        StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
+
+    Cost: O(n^2) a tell, O(m n^2) an ask with m some thousand candidates, and the refits, O(n^3) each.
+    Reference: Jones, Schonlau and Welch 1998 (expected improvement); Ament et al. 2023, arXiv 2310.20708 (log EI);
+    Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales).
+    """
+
+    name: ClassVar[str] = "bayesian_optimization"
+
+    def __init__(
+        self,
+        acquisition: str | UCB | Mapping[str, float] = "log_ei",
+        kernel: str = "matern52",
+        *,
+        backend: str = "auto",
+        deterministic: bool = False,
+        n_initial: int | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        if isinstance(acquisition, Mapping) and set(acquisition) == {"ucb"}:  # as `config` gives it
+            acquisition = UCB(acquisition["ucb"])
+        if not isinstance(acquisition, UCB) and acquisition not in UTILITIES:
+            raise StrategyError(
+                f"BayesianOptimization: acquisition must be one of {', '.join(map(repr, UTILITIES))} or UCB(beta), but "
+                f"got {acquisition!r}."
+            )
+        if kernel not in KERNELS:
+            raise StrategyError(
+                f"BayesianOptimization: kernel must be one of {', '.join(map(repr, KERNELS))}, but got {kernel!r}."
+            )
+        if backend not in BACKENDS:
+            raise StrategyError(
+                f"BayesianOptimization: backend must be one of {', '.join(map(repr, BACKENDS))}, but got {backend!r}."
+            )
+        for argument, value in (("n_initial", n_initial), ("n_threads", n_threads)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise StrategyError(
+                    f"BayesianOptimization: {argument} must be an integer >= 1, but got {value!r}; leave it out for "
+                    "the default."
+                )
+        self._acquisition = acquisition
+        self._kernel, self._backend, self._deterministic = kernel, backend, bool(deterministic)
+        self._n_initial, self._n_threads = n_initial, n_threads
+        self._utility = Utility("ucb", acquisition.beta) if isinstance(acquisition, UCB) else Utility(str(acquisition))
+
+    def config(self) -> dict[str, Any]:
+        acquisition = {"ucb": self._acquisition.beta} if isinstance(self._acquisition, UCB) else self._acquisition
+        return {
+            "acquisition": acquisition,
+            "kernel": self._kernel,
+            "backend": self._backend,
+            "deterministic": self._deterministic,
+            "n_initial": self._n_initial,
+            "n_threads": self._n_threads,
+        }
+
+    def start(self, space: Space, n_objectives: int, n_constraints: int, seed: int) -> None:
+        if n_objectives != 1 or n_constraints != 0:
+            raise StrategyError(
+                "BayesianOptimization: one objective without constraints only, but the study has "
+                f"{n_objectives} objective(s) and {n_constraints} constraint(s); take RandomSearch()."
+            )
+        handle = gaussian_process(
+            space.layout,
+            kernel=self._kernel,
+            noise=DETERMINISTIC_NOISE if self._deterministic else None,
+            n_threads=self._n_threads,
+            backend=self._backend,
+        )
+        self._space, self._seed, self._handle = space, seed, handle
+        self._first_theta = handle.theta
+        self._n_first = min(max(5, space.d + 1), MOST_INITIAL) if self._n_initial is None else self._n_initial
+        self._design = InitialDesign(space, seed, self._n_first)
+        self._few = few_points(space)
+        self._told: set[bytes] = set()
+        self._failed: set[bytes] = set()
+        self._n_told = self._n_valid = 0
+        self._untold: list[tuple[FloatArray, FloatArray]] = []  # rows that the handle has not taken in yet
+        self._decided = _Decided()
+
+    # -- tell --------------------------------------------------------------------------------------------------------
+
+    def tell(self, observations: Observations) -> None:
+        if not len(observations.numbers):
+            return
+        U = np.ascontiguousarray(observations.U, dtype=np.float64)
+        Y = np.where(np.isfinite(observations.Y[:, :1]), observations.Y[:, :1], np.inf)  # +inf: the worst warped value
+        for u, y in zip(U, Y[:, 0], strict=True):
+            self._told.add(_key(u))
+            if y == np.inf:
+                self._failed.add(_key(u))
+        self._n_told += len(Y)
+        self._n_valid += int(np.count_nonzero(np.isfinite(Y)))
+        self._decided = self._newest(self._decided, observations.numbers, observations.notes)
+        self._untold.append((U, Y))
+        try:
+            self._catch_up(self._decided)
+        except NumericalError:
+            pass  # the rows wait for the next ask, whose note says why
+
+    def _catch_up(self, decided: _Decided) -> None:
+        """Brings the handle to the newest theta, then to all rows told: one factorisation, then appends."""
+        theta = self._first_theta if decided.theta is None else np.array([decided.theta])
+        if not np.array_equal(theta, self._handle.theta):
+            self._handle.set_theta(theta)
+        if self._untold:
+            U, Y = (np.concatenate(part) for part in zip(*self._untold, strict=True))
+            self._handle.append(U, Y)
+            self._untold.clear()
+
+    def _newest(
+        self, decided: _Decided, numbers: Sequence[int] | IntArray, notes: Sequence[Mapping[str, Any]]
+    ) -> _Decided:
+        """Reads notes; the refit on most observations wins, the optima of the latest trial, whoever told them when."""
+        fit_n, fit_number, theta = decided.fit_n, decided.fit_number, decided.theta
+        optima_number, optima = decided.optima_number, decided.optima
+        p = self._first_theta.shape[1]
+        for number, note in zip(numbers, notes, strict=True):
+            fit = note.get("fit")
+            if fit is not None and len(fit["theta"]) == p and (fit["n"], number) > (fit_n, fit_number):
+                fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
+                if self._deterministic:  # the note may be from a strategy that inferred the noise
+                    theta = (*theta[:-1], float(self._first_theta[0, -1]))
+            found = note.get("optima")
+            if found is not None and number > optima_number:
+                optima_number = int(number)
+                optima = tuple(tuple(math.nan if x is None else float(x) for x in row) for row in found)
+        return _Decided(fit_n, fit_number, theta, optima_number, optima)
+
+    # -- ask ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, numbers: Sequence[int] | IntArray, pending: Pending) -> list[Proposal]:
+        waiting = [np.asarray(u, dtype=np.float64) for u in pending.U]
+        decided = self._newest(self._decided, pending.numbers, pending.notes)
+        proposals: list[Proposal] = []
+        for number in map(int, numbers):
+            proposal = self._propose(number, waiting, decided)
+            if proposal is None:
+                break
+            proposals.append(proposal)
+            waiting.append(proposal.u)
+            decided = self._newest(decided, [number], [proposal.note])
+        return proposals
+
+    def _propose(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal | None:
+        asked = {_key(u) for u in waiting}
+        never = self._failed | self._told | asked if self._deterministic else self._failed
+        if self._few is not None and len(never) >= len(self._few):
+            return None
+        seen = self._told | asked
+        if self._n_told + len(waiting) < self._n_first or not self._n_valid:
+            return Proposal(self._design.point(number, seen, never, self._few), {"kind": "initial"})
+        try:
+            return self._search(number, waiting, decided)
+        except NumericalError as error:
+            u = self._design.point(number, seen, never, self._few)
+            return Proposal(u, {"kind": "quasi_random", "reason": str(error)})
+
+    def _search(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal:
+        handle = self._handle
+        self._catch_up(decided)
+        note: dict[str, Any] = {"kind": "model"}
+        n = handle.n
+        if n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
+            handle.refit()
+            note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
+        starts = np.array(decided.optima) if decided.optima else None
+        avoided = list(waiting)
+        for _ in range(MOST_RETRIES):
+            found = handle.maximise(
+                self._utility,
+                1,
+                np.array(avoided) if avoided else None,
+                (self._seed, number),
+                starts=starts,
+                avoid_known=self._deterministic,
+            )
+            u = self._space.canonical(found.U)[0]
+            if _key(u) not in self._failed:
+                break
+            avoided.append(u)  # a failed point: as good as pending, so that the search leaves it
+        else:
+            raise NumericalError(f"the search must find a point that has not failed, but {MOST_RETRIES} gave none")
+        scale = float(handle.scale[0])
+        note["mean"] = _finite(float(handle.shift[0]) + scale * float(found.mean[0, 0]))
+        note["sd"] = _finite(scale * math.sqrt(float(found.var[0, 0])))
+        note["acquisition"] = _finite(float(found.values[0]))
+        optima = np.round(found.optima[:MOST_OPTIMA], OPTIMA_DIGITS)
+        note["optima"] = [[None if math.isnan(x) else x for x in row] for row in optima.tolist()]
+        return Proposal(u, note)
+
+    @property
+    def done(self) -> bool:
+        """True when every point of a finite space failed, or, of a deterministic objective, was told."""
+        return self._few is not None and len(self._told if self._deterministic else self._failed) >= len(self._few)
+
+
+def _key(u: FloatArray) -> bytes:
+    return u.tobytes()
+
+
+def _finite(x: float) -> float | None:
+    """JSON has no infinity; a value of 1e308 may lead to one."""
+    return x if math.isfinite(x) else None
