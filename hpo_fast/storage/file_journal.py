@@ -1,0 +1,346 @@
+"""The journal of a study that lives in a study file: one row a trial, each verb one transaction."""
+# ruff: noqa: D102 - the contract of the verbs stands in journal.py
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo_fast.errors import StudyError
+from hpo_fast.storage.journal import Chosen, Open, Result, Results, Row, Snapshot, refuse_told
+from hpo_fast.storage.owner import current_owner, is_dead
+from hpo_fast.trial import TrialState
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from hpo_fast.storage.file import StudyFile
+
+RESERVED, WAITING, RUNNING = int(TrialState.RESERVED), int(TrialState.WAITING), int(TrialState.RUNNING)
+_FIELDS = "number, state, params, u, note, attempts, started, ended, seq, objectives, constraints, attrs, reason"
+# Named, because SQLite's planner prefers the primary key wherever it saves a sort, and then walks over every trial.
+_OPEN = "trials INDEXED BY open_trials WHERE study = ? AND seq IS NULL"
+_NEXT_SEQ = "(SELECT coalesce(max(seq), -1) + 1 FROM trials WHERE study = ?1 AND seq IS NOT NULL)"
+
+
+class FileJournal:
+    """Rows of one study in a study file.
+
+    Args:
+        file: the open file.
+        study: its id there.
+        d: code columns of the space.
+        n_values: objectives of the study.
+        n_constraints: its constraints.
+    """
+
+    def __init__(self, file: StudyFile, study: int, d: int, n_values: int, n_constraints: int) -> None:
+        self._file = file
+        self._study = study
+        self._d = d
+        self._widths = (n_values, n_constraints)
+
+    @property
+    def path(self) -> str | None:
+        return self._file.path
+
+    def attrs(self) -> dict[str, Any]:
+        with self._file.transaction(write=False) as db:
+            (text,) = db.execute("SELECT attrs FROM studies WHERE id = ?", (self._study,)).fetchone()
+        attrs: dict[str, Any] = json.loads(text)
+        return attrs
+
+    def set_attr(self, name: str, value: Any) -> None:
+        with self._file.transaction() as db:
+            (text,) = db.execute("SELECT attrs FROM studies WHERE id = ?", (self._study,)).fetchone()
+            attrs = json.dumps({**json.loads(text), name: value})
+            db.execute("UPDATE studies SET attrs = ? WHERE id = ?", (attrs, self._study))
+
+    def reserve(self, n: int, owner: str | None, total: int | None, max_attempts: int) -> tuple[list[Row], list[int]]:
+        with self._file.transaction() as db:
+            self._recover(db, max_attempts)
+            waiting = db.execute(
+                f"SELECT number FROM {_OPEN} AND state = ? ORDER BY number LIMIT ?",
+                (self._study, WAITING, n),
+            ).fetchall()
+            rows = [
+                _row(fields)
+                for (number,) in waiting
+                for fields in db.execute(
+                    "UPDATE trials SET state = ?, owner = ?, started = ?, attempts = attempts + 1 "
+                    f"WHERE study = ? AND number = ? RETURNING {_FIELDS}",
+                    (RUNNING, owner, time.time(), self._study, number),
+                ).fetchall()
+            ]
+            return rows, self._reserve_numbers(db, n - len(rows), total)
+
+    def _reserve_numbers(self, db: sqlite3.Connection, n: int, total: int | None) -> list[int]:
+        if n == 0:
+            return []
+        numbers = [
+            number
+            for (number,) in db.execute(
+                f"SELECT number FROM {_OPEN} AND state = ? AND owner IS NULL ORDER BY number LIMIT ?",
+                (self._study, RESERVED, n),
+            )
+        ]
+        me = current_owner()
+        db.executemany(
+            "UPDATE trials SET owner = ? WHERE study = ? AND number = ?",
+            [(me, self._study, number) for number in numbers],
+        )
+        first = self._next_number(db)
+        new = n - len(numbers)
+        if total is not None and new:
+            (added,) = db.execute("SELECT added FROM studies WHERE id = ?", (self._study,)).fetchone()
+            new = min(new, max(total - (first - added), 0))
+        db.executemany(
+            "INSERT INTO trials (study, number, state, owner) VALUES (?, ?, ?, ?)",
+            [(self._study, number, RESERVED, me) for number in range(first, first + new)],
+        )
+        return numbers + list(range(first, first + new))
+
+    def _recover(self, db: sqlite3.Connection, max_attempts: int) -> None:
+        """Take the trials of dead processes from them."""
+        owned = db.execute(
+            f"SELECT number, state, owner, attempts FROM {_OPEN} AND state IN (?, ?) "
+            "AND owner IS NOT NULL AND owner <> ?",
+            (self._study, RESERVED, RUNNING, current_owner()),
+        ).fetchall()
+        dead = {owner for owner in {row[2] for row in owned} if is_dead(owner)}
+        for number, state, owner, attempts in sorted(row for row in owned if row[2] in dead):
+            key = (self._study, number)
+            if state == RESERVED:
+                db.execute("UPDATE trials SET owner = NULL WHERE study = ? AND number = ?", key)
+            elif attempts < max_attempts:
+                db.execute(
+                    "UPDATE trials SET state = ?, owner = NULL, started = NULL WHERE study = ? AND number = ?",
+                    (WAITING, *key),
+                )
+            else:
+                reason = f"worker gone: {owner.replace('|', ' ')}, attempt {attempts} of {max_attempts}"
+                self._finish(db, number, Result(TrialState.FAILED, reason=reason))
+
+    def unreserve(self, numbers: Sequence[int]) -> None:
+        with self._file.transaction() as db:
+            db.executemany(
+                "UPDATE trials SET owner = NULL WHERE study = ? AND number = ? AND state = ? AND owner = ?",
+                [(self._study, number, RESERVED, current_owner()) for number in numbers],
+            )
+
+    def write(
+        self, chosen: Sequence[Chosen], owner: str | None, known: Snapshot | None, told: bool
+    ) -> tuple[bool, list[Chosen]]:
+        with self._file.transaction() as db:
+            if known is not None and self._clash(db, chosen, known, told):
+                return False, []
+            now, me = time.time(), current_owner()
+            written = []
+            for one in chosen:
+                assert one.u is not None
+                done = db.execute(
+                    "UPDATE trials SET state = ?, owner = ?, started = ?, attempts = 1, u = ?, params = ?, note = ? "
+                    "WHERE study = ? AND number = ? AND state = ? AND owner = ?",
+                    (
+                        *(RUNNING, owner, now, _blob(one.u), _text(one.params), _text(one.note)),
+                        *(self._study, one.number, RESERVED, me),
+                    ),
+                )
+                if done.rowcount:
+                    written.append(one)
+            return True, written
+
+    def _clash(self, db: sqlite3.Connection, chosen: Sequence[Chosen], known: Snapshot, told: bool) -> bool:
+        seen = set(known.open.numbers.tolist())
+        rivals = db.execute(
+            f"SELECT number, u FROM {_OPEN} AND state IN (?, ?)",
+            (self._study, WAITING, RUNNING),
+        ).fetchall()
+        if told:
+            rivals += db.execute(
+                "SELECT -1, u FROM trials WHERE study = ? AND seq IS NOT NULL AND seq > ?",
+                (self._study, known.results.last_seq),
+            ).fetchall()
+        taken = {u for number, u in rivals if number not in seen}
+        return any(one.u is not None and _blob(one.u) in taken for one in chosen)
+
+    def finish(self, number: int, result: Result) -> None:
+        with self._file.transaction() as db:
+            self._finish(db, number, result)
+
+    def _finish(self, db: sqlite3.Connection, number: int, result: Result) -> None:
+        done = db.execute(
+            f"UPDATE trials SET state = ?2, seq = {_NEXT_SEQ}, ended = ?3, owner = NULL, objectives = ?4, "
+            "constraints = ?5, attrs = ?6, reason = ?7 WHERE study = ?1 AND number = ?8 AND state IN (?9, ?10)",
+            (self._study, int(result.state), time.time(), *_told(result), number, WAITING, RUNNING),
+        )
+        if not done.rowcount:
+            raise refuse_told(number, self._state(db, number))
+
+    def release(self, number: int) -> None:
+        with self._file.transaction() as db:
+            state = self._state(db, number)
+            if state is None or state.told:
+                raise refuse_told(number, state)
+            # A reserved number is free without an owner; a trial with parameters waits.
+            db.execute(
+                "UPDATE trials SET owner = NULL, started = NULL, attempts = max(attempts - (state = ?1), 0), "
+                "state = CASE state WHEN ?1 THEN ?2 ELSE state END WHERE study = ?3 AND number = ?4",
+                (RUNNING, WAITING, self._study, number),
+            )
+
+    def add(self, params: Sequence[dict[str, Any]], U: npt.NDArray[np.float64], results: Sequence[Result]) -> int:
+        now = time.time()
+        with self._file.transaction() as db:
+            first = self._next_number(db)
+            (seq,) = db.execute(f"SELECT {_NEXT_SEQ}", (self._study,)).fetchone()
+            db.executemany(
+                "INSERT INTO trials "
+                "(objectives, constraints, attrs, reason, study, number, state, seq, ended, u, params) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (*_told(result), self._study, first + i, int(result.state), seq + i, now, _blob(u), _text(one))
+                    for i, (one, u, result) in enumerate(zip(params, U, results, strict=True))
+                ),
+            )
+            db.execute("UPDATE studies SET added = added + ? WHERE id = ?", (len(results), self._study))
+            return first
+
+    def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:
+        with self._file.transaction() as db:
+            number = self._next_number(db)
+            db.execute(
+                "INSERT INTO trials (study, number, state, u, params) VALUES (?, ?, ?, ?, ?)",
+                (self._study, number, WAITING, _blob(u), _text(params)),
+            )
+            return number
+
+    def snapshot(self, after: int) -> Snapshot:
+        with self._file.transaction(write=False) as db:
+            results, rest = self._results(db, after, ", u, note")
+            pending = db.execute(
+                f"SELECT number, u, note FROM {_OPEN} AND state IN (?, ?) ORDER BY number",
+                (self._study, WAITING, RUNNING),
+            ).fetchall()
+        return Snapshot(
+            results,
+            self._floats((row[0] for row in rest), self._d),
+            [_dict(row[1]) for row in rest],
+            Open(
+                np.array([row[0] for row in pending], dtype=np.int64),
+                self._floats((row[1] for row in pending), self._d),
+                [_dict(row[2]) for row in pending],
+            ),
+        )
+
+    def results(self, after: int) -> Results:
+        with self._file.transaction(write=False) as db:
+            return self._results(db, after, "")[0]
+
+    def _results(self, db: sqlite3.Connection, after: int, more: str) -> tuple[Results, list[Any]]:
+        rows = db.execute(
+            f"SELECT seq, number, state, objectives, constraints{more} FROM trials "
+            "WHERE study = ? AND seq IS NOT NULL AND seq > ? ORDER BY seq",
+            (self._study, after),
+        ).fetchall()
+        results = Results(
+            rows[-1][0] if rows else after,
+            np.array([row[1] for row in rows], dtype=np.int64),
+            np.array([row[2] for row in rows], dtype=np.uint8),
+            self._floats((row[3] for row in rows), self._widths[0]),
+            self._floats((row[4] for row in rows), self._widths[1]),
+        )
+        return results, [row[5:] for row in rows]
+
+    def numbers(self) -> tuple[int, list[int]]:
+        with self._file.transaction(write=False) as db:
+            blank = db.execute(
+                f"SELECT number FROM {_OPEN} AND state = ? ORDER BY number",
+                (self._study, RESERVED),
+            ).fetchall()
+            return self._next_number(db), [number for (number,) in blank]
+
+    def rows(self, start: int, stop: int) -> list[Row]:
+        with self._file.transaction(write=False) as db:
+            found = db.execute(
+                f"SELECT {_FIELDS} FROM trials WHERE study = ? AND number >= ? AND number < ? AND state <> ? "
+                "ORDER BY number",
+                (self._study, start, stop, RESERVED),
+            ).fetchall()
+        return [_row(fields) for fields in found]
+
+    def encoded(self, row: Row) -> npt.NDArray[np.float64]:
+        assert row.u is not None
+        return row.u
+
+    def _next_number(self, db: sqlite3.Connection) -> int:
+        (last,) = db.execute("SELECT max(number) FROM trials WHERE study = ?", (self._study,)).fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def _state(self, db: sqlite3.Connection, number: int) -> TrialState | None:
+        found = db.execute("SELECT state FROM trials WHERE study = ? AND number = ?", (self._study, number)).fetchone()
+        return TrialState(found[0]) if found else None
+
+    @staticmethod
+    def _floats(blobs: Iterable[bytes | None], width: int) -> npt.NDArray[np.float64]:
+        blank = np.full(width, np.nan).astype("<f8").tobytes()
+        parts = [blank if blob is None else blob for blob in blobs]
+        return np.frombuffer(b"".join(parts), dtype="<f8").astype(np.float64).reshape(len(parts), width)
+
+
+def _blob(numbers: npt.ArrayLike) -> bytes:
+    return np.asarray(numbers, dtype="<f8").tobytes()
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, np.generic):
+        return thing.item()
+    raise TypeError(f"{type(thing).__name__} is not JSON-able")
+
+
+def _text(thing: dict[str, Any] | None) -> str | None:
+    if not thing:
+        return None
+    try:
+        return json.dumps(thing, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"what is kept with a trial must be JSON-able, but got {thing!r}: {error}.") from error
+
+
+def _dict(text: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found
+
+
+def _told(result: Result) -> tuple[bytes | None, bytes | None, str | None, str | None]:
+    values, constraints = result.values, result.constraints
+    return (
+        None if values is None else _blob(values),
+        None if constraints is None else _blob(constraints),
+        _text(result.attrs),
+        result.reason,
+    )
+
+
+def _row(fields: tuple[Any, ...]) -> Row:
+    number, state, params, u, note, attempts, started, ended, seq, objectives, constraints, attrs, reason = fields
+    return Row(
+        number,
+        TrialState(state),
+        _dict(params),
+        np.frombuffer(u, dtype="<f8").astype(np.float64),
+        _dict(note),
+        attempts,
+        started,
+        ended,
+        seq,
+        None if objectives is None else tuple(np.frombuffer(objectives, dtype="<f8").tolist()),
+        None if constraints is None else tuple(np.frombuffer(constraints, dtype="<f8").tolist()),
+        _dict(attrs),
+        reason,
+    )

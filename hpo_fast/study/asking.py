@@ -1,0 +1,127 @@
+"""How a study comes to its next trials: reserve numbers, let the strategy choose, write what it chose."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpo_fast.errors import NothingToAsk, StudyFinished
+from hpo_fast.storage.journal import Chosen, Journal, Snapshot
+from hpo_fast.strategies.base import Observations, Pending, Strategy
+from hpo_fast.study.objectives import Objectives
+from hpo_fast.trial import Trial
+
+if TYPE_CHECKING:
+    from hpo_fast.space import Space
+
+
+class Asker:
+    """Owns a started strategy. One ask at a time; telling never waits for it.
+
+    What was told reaches the strategy at the next ask, from the journal and in its order: then a trial told here, one
+    told by another process and one told before this process began take the same way, and telling cannot fail in the
+    strategy.
+
+    Args:
+        strategy: started for this study.
+        space: the study's space.
+        objectives: turns told values into Y.
+        journal: the study's rows.
+    """
+
+    def __init__(self, strategy: Strategy, space: Space, objectives: Objectives, journal: Journal) -> None:
+        self.strategy = strategy
+        self._decode = space.decode
+        self._encode = space.encode
+        self._objectives = objectives
+        self._journal = journal
+        self._lock = threading.RLock()
+        self._seq = -1  # the last seq that the strategy knows
+        self.alone = True  # whether no trial was pending when the strategy last chose
+        # A strategy that reads no history gets none, and cannot avoid the points of others.
+        self._reads = strategy.reads_history or strategy.distinct
+        self._codes = self._reads or journal.path is not None
+        self._no_pending = Pending(np.empty(0, dtype=np.int64), np.empty((0, space.d)), [])
+
+    def ask(self, n: int, owner: str | None, total: int | None = None, max_attempts: int = 2) -> list[Trial]:
+        """Give out up to n trials: waiting ones, then new ones.
+
+        Args:
+            n: how many, >= 1.
+            owner: the process that runs them, or None where they belong to nobody.
+            total: trials that the study may come to have; None for no end.
+            max_attempts: see Journal.reserve.
+
+        Returns:
+            The trials: fewer than n where the strategy gave fewer, none only where `total` is reached.
+
+        Raises:
+            NothingToAsk: when the strategy has no point now.
+            StudyFinished: when it is done.
+        """
+        with self._lock:
+            while True:
+                rows, numbers = self._journal.reserve(n, owner, total, max_attempts)
+                trials = [Trial(dict(row.params or {}), row.number) for row in rows]
+                if not numbers:
+                    return trials
+                try:
+                    tried = self._choose(numbers, owner, trials)
+                except BaseException:
+                    self._journal.unreserve(numbers)
+                    for trial in trials:
+                        assert trial.number is not None
+                        self._journal.release(trial.number)
+                    raise
+                if trials:
+                    return trials
+                if tried:  # somebody released our number and took it
+                    continue
+                if self.strategy.done:
+                    raise StudyFinished(
+                        f"{type(self.strategy).__name__} gives each of its points once, and all were given; "
+                        "continue with another strategy to try more."
+                    )
+                raise NothingToAsk(
+                    f"{type(self.strategy).__name__} has no point to give until pending trials are told; "
+                    "tell, fail or release one."
+                )
+
+    def _choose(self, numbers: list[int], owner: str | None, trials: list[Trial]) -> bool:
+        """Let the strategy fill reserved numbers, append the trials; tell whether it proposed anything."""
+        strategy, journal = self.strategy, self._journal
+        known = pending = None
+        again = False
+        while True:
+            if self._reads:
+                known = self._tell()
+                pending = Pending(*known.open)
+                self.alone = not len(known.open.numbers)
+            chosen = []
+            proposals = strategy.ask(numbers, pending or self._no_pending)
+            for number, proposal in zip(numbers, proposals, strict=False):  # it may give fewer
+                params = self._decode(proposal.u)
+                chosen.append(Chosen(number, params, self._encode(params) if self._codes else None, proposal.note))
+            # An equal point that became pending meanwhile is a reason to think once more. Twice would be no better: a
+            # strategy may want it all the same, unless it promised that its points are distinct.
+            check = known if strategy.distinct or not again else None
+            done, written = journal.write(chosen, owner, check, strategy.distinct)
+            if done:
+                break
+            again = True
+        if len(chosen) < len(numbers):
+            journal.unreserve(numbers[len(chosen) :])
+        trials += [Trial(one.params.copy(), one.number) for one in written]  # the objective may change its own
+        return bool(chosen)
+
+    def _tell(self) -> Snapshot:
+        """Tell the strategy what is new in the journal."""
+        seen = self._journal.snapshot(self._seq)
+        results = seen.results
+        if len(results.numbers):
+            Y = self._objectives.minimised(results.values, results.constraints)
+            self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
+            self._seq = results.last_seq
+        return seen

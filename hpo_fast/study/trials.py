@@ -1,0 +1,124 @@
+"""The trials of a study as a sequence that reads from the journal only what is looked at."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from hpo_fast.errors import BackendUnavailable
+from hpo_fast.storage.journal import Journal, Row
+from hpo_fast.study.objectives import Objectives
+from hpo_fast.trial import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BLOCK = 512  # rows read at once while iterating: well above the cost of one query, well below a million rows
+
+
+class Trials(Sequence[TrialRecord]):
+    """Every trial that has parameters, in order of number, whatever its state; it grows while the study does.
+
+    Cost: one row for an index; iterating holds 512 rows at a time.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __len__(self) -> int:
+        following, blank = self._journal.numbers()
+        return following - len(blank)
+
+    @overload
+    def __getitem__(self, index: int) -> TrialRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TrialRecord]: ...
+    def __getitem__(self, index: int | slice) -> TrialRecord | list[TrialRecord]:
+        following, blank = self._journal.numbers()
+        length = following - len(blank)
+        if isinstance(index, slice):
+            places = range(*index.indices(length))
+            if not places:
+                return []
+            first, last = _number(min(places), blank), _number(max(places), blank)
+            if abs(places.step) == 1:
+                rows = self._journal.rows(first, last + 1)
+                return [as_record(self._journal, row) for row in rows[:: places.step]]
+            return [self._at(_number(place, blank)) for place in places]
+        place = operator.index(index)
+        if not -length <= place < length:
+            raise IndexError(f"trials[{place}]: the study has {length} trials.")
+        return self._at(_number(place % length, blank))
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        start = 0
+        while True:
+            following, _ = self._journal.numbers()
+            if start >= following:
+                return
+            stop = min(start + _BLOCK, following)
+            for row in self._journal.rows(start, stop):
+                yield as_record(self._journal, row)
+            start = stop
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} trials>"
+
+    def _at(self, number: int) -> TrialRecord:
+        return as_record(self._journal, self._journal.rows(number, number + 1)[0])
+
+
+def _number(place: int, blank: list[int]) -> int:
+    """Give the number of the trial at a place, the numbers without parameters being left out."""
+    number = place
+    for one in blank:
+        if one > number:
+            break
+        number += 1
+    return number
+
+
+def as_record(journal: Journal, row: Row) -> TrialRecord:
+    """Show a row, copied, so that no reader can change the journal."""
+    assert row.params is not None
+    u = journal.encoded(row).copy()
+    u.flags.writeable = False
+    return TrialRecord(
+        number=row.number,
+        state=row.state,
+        params=dict(row.params),
+        u=u,
+        values=row.values,
+        constraints=row.constraints,
+        attrs=dict(row.attrs),
+        note=dict(row.note),
+        reason=row.reason,
+        started=row.started,
+        ended=row.ended,
+    )
+
+
+def as_dataframe(trials: Trials, names: list[str], objectives: Objectives) -> pd.DataFrame:
+    """Give a row a trial, for Study.to_dataframe.
+
+    Raises:
+        BackendUnavailable: when pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise BackendUnavailable(
+            "to_dataframe needs pandas, but it is not installed; pip install pandas, or read study.trials."
+        ) from error
+    labels, limits = objectives.labels(), [f"constraint_{i}" for i in range(objectives.constraints)]
+    rows = []
+    for trial in trials:
+        row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}
+        row |= dict(zip(labels, trial.values or [None] * len(labels), strict=True))
+        row |= dict(zip(limits, trial.constraints or [None] * len(limits), strict=True))
+        row |= {f"params_{name}": trial.params.get(name) for name in names}
+        row |= {f"attrs_{name}": value for name, value in trial.attrs.items()}
+        row |= {"started": trial.started, "ended": trial.ended, "duration": trial.duration, "reason": trial.reason}
+        rows.append(row)
+    return pd.DataFrame(rows)

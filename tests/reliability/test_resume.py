@@ -1,0 +1,94 @@
+"""A study that was interrupted goes on as if it had not been: the same trials, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_fast.errors import StrategyError
+from hpo_fast.strategies import make_strategy
+from hpo_fast.study import Study
+
+POINTS = ("reserved", "written", "objective", "run", "told")
+TRIALS = 60
+SEED = 11
+
+
+def _known(name: str) -> bool:
+    try:
+        make_strategy(name)
+    except StrategyError:
+        return False
+    return True
+
+
+# "chain" is a strategy of these tests, every point of which hangs on all that was told and pending before it.
+NAMES = ["chain", *filter(_known, ("random", "quasi_random", "grid", "bayesian_optimization"))]
+
+
+def content(study: Study) -> list[str]:
+    """Every row in the order of telling, but for its times. JSON writes a float so that it can be read back exactly."""
+    trials = study.trials
+    rows = [trials[number] for number in study._journal.results(-1).numbers.tolist()]
+    return [
+        json.dumps(
+            [t.number, t.state, t.params, t.u.tobytes().hex(), t.values, t.note, (t.reason or "").split("\n")[0]]
+        )
+        for t in rows
+    ]
+
+
+def uninterrupted(worker: Any, name: str) -> list[str]:
+    study = Study(worker.SPACE, worker.strategy_of(name), seed=SEED)
+    study.optimize(worker.objective, total_trials=TRIALS)
+    return content(study)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_at_20_points(name: str, tmp_path: Path, workers: Any, worker: Any) -> None:
+    dice = random.Random(name)
+    path = tmp_path / "study.db"
+    job = {"storage": str(path), "strategy": name, "seed": SEED, "total": TRIALS}
+    for victim in sorted(dice.sample(range(TRIALS), 20)):
+        assert workers.wait(workers.start(**job, at=dice.choice(POINTS), victim=victim)) == -signal.SIGKILL
+    assert workers.wait(workers.start(**job)) == 0, workers.errors()
+    assert content(Study.load(path)) == uninterrupted(worker, name)
+
+
+@pytest.mark.parametrize("name", ["chain"])
+def test_ctrl_c_ends_cleanly(name: str, tmp_path: Path, workers: Any, worker: Any) -> None:
+    dice = random.Random(1)
+    path, started = tmp_path / "study.db", tmp_path / "started"
+    job = {"storage": str(path), "strategy": name, "seed": SEED, "started": str(started)}
+    runs = 0
+    for _ in range(8):
+        started.unlink(missing_ok=True)
+        pid = workers.start(**job, total=TRIALS, sleep=0.002)
+        while not started.exists():  # from the first trial on Ctrl-C is ours
+            time.sleep(0.002)
+        time.sleep(dice.uniform(0.0, 0.03))
+        os.kill(pid, signal.SIGINT)
+        assert workers.wait(pid) == 0, workers.errors()
+        left = Study.load(path)
+        assert not [t for t in left.trials if t.state.name == "RUNNING"], "the trial that was out waits"
+        runs += len(left.trials) < TRIALS
+    assert runs >= 3
+    assert "the same command continues" in workers.errors() and str(path) in workers.errors()
+    assert workers.wait(workers.start(**job, total=TRIALS)) == 0, workers.errors()
+    assert content(Study.load(path)) == uninterrupted(worker, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_parts_without_a_crash(name: str, tmp_path: Path, worker: Any) -> None:
+    path = tmp_path / "study.db"
+    Study(worker.SPACE, worker.strategy_of(name), seed=SEED, storage=path)
+    for total in (1, 17, 18, 40, TRIALS):
+        Study(worker.SPACE, worker.strategy_of(name), storage=path).optimize(worker.objective, total_trials=total)
+    assert content(Study.load(path)) == uninterrupted(worker, name)
