@@ -1,0 +1,167 @@
+"""The shape of the house: who may import whom, what the core may include, how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "hpo_fast"
+CSRC = ROOT / "csrc"
+
+# What stands in one line may import what stands in the lines below it, and its own line's rooms of the same family.
+LAYERS = [
+    {"__main__", "cli", "commands"},
+    {"__init__", "plotting", "testing"},
+    {"study", "gaussian_process"},
+    {"storage"},
+    {"strategies"},
+    {"backends", "_core"},
+    {"trial"},
+    {"space"},
+    {"errors"},
+]
+LEVEL = {room: i for i, layer in enumerate(LAYERS) for room in layer}
+METHODS = {"random", "quasi_random", "grid", "bayesian"}
+LONG = {  # rooms above 400 lines, each with its reason
+    "space.py": "one class with the contract of each verb in its docstring",
+    "study.py": "the public class of the package; half of it is docstrings",
+    "reference.py": "the executable specification reads as one piece, formula after formula",
+    "gp.pyx": "declarations of the C++ side and one class",
+    "backends.py": "one contract test a rule of the handle",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a module imports, also inside functions and for type checking."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert room in LEVEL, f"{room} is a new room: give it its layer"
+    for name in imported(path):
+        if name.split(".")[0] != "hpo_fast":
+            continue
+        other = room_of(name)
+        if other not in LEVEL:  # `from hpo_fast import Name`: the package itself
+            other = "__init__"
+        assert LEVEL[other] >= LEVEL[room], f"{path.name} imports {name} from above"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "strategies").glob("*.py")), ids=lambda p: p.stem)
+def test_a_strategy_knows_neither_the_core_nor_another_strategy(path: Path) -> None:
+    if path.stem == "__init__":
+        return
+    for name in imported(path):
+        assert not name.startswith(("hpo_fast._core", "cupy")), name
+        if name.startswith("hpo_fast.strategies."):
+            other = name.split(".")[2]
+            assert other not in METHODS or other == path.stem, f"{path.stem} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "backends").glob("*.py")), ids=lambda p: p.stem)
+def test_backends_see_arrays_and_a_layout_only(path: Path) -> None:
+    for name in imported(path):
+        assert not name.startswith(("hpo_fast.trial", "hpo_fast.study", "hpo_fast.strategies")), name
+        if name.startswith("hpo_fast.space"):
+            assert name.startswith(("hpo_fast.space.layout.", "hpo_fast.space.Layout")), name
+
+
+def test_cupy_and_other_extras_are_imported_where_they_are_used() -> None:
+    extras = {"sklearn", "matplotlib", "tqdm", "pandas", "optuna", "torch", "cupy"}
+    for path in modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # top level only
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not extras & {name.split(".")[0] for name in names}, f"{path} imports an extra at its top"
+
+
+@pytest.mark.parametrize("path", sorted(CSRC.rglob("*.[hci]*pp")) + sorted(CSRC.rglob("*.inc")), ids=lambda p: p.name)
+def test_the_core_includes_itself_and_the_standard_library(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    included = re.findall(r'^\s*#\s*include\s*([<"].*[>"])', text, flags=re.MULTILINE)
+    if path.parent.name == "device":
+        assert not included
+    for name in included:
+        if name.startswith("<"):
+            assert not name.startswith(("<Python", "<numpy", "<omp")), name
+        else:
+            target = name.strip('"')
+            assert (CSRC / target).exists() or (path.parent / target).exists(), name
+    assert "std::cout" not in text and "printf(" not in text
+
+
+def test_long_rooms_have_a_reason() -> None:
+    sources = [*modules(), *PACKAGE.rglob("*.pyx"), *CSRC.rglob("*.hpp"), *CSRC.rglob("*.cpp"), *CSRC.rglob("*.inc")]
+    sources = [path for path in sources if path.name not in ("gp.cpp", "rng.cpp") or path.is_relative_to(CSRC)]
+    long = {path.name for path in sources if len(path.read_text(encoding="utf-8").splitlines()) > 400}
+    assert long <= set(LONG)
+
+
+def test_no_room_for_everything() -> None:
+    names = {path.name for path in PACKAGE.rglob("*")} | {path.name for path in CSRC.rglob("*")}
+    assert not names & {"utils.py", "common", "helpers.py", "misc.py", "utils.hpp"}
+
+
+def test_every_backend_has_the_verbs_of_the_protocol_with_the_same_arguments() -> None:
+    from hpo_fast._core import gp
+    from hpo_fast.backends import base, reference
+
+    verbs = [name for name, value in vars(base.Surrogate).items() if inspect.isfunction(value) and name[0] != "_"]
+    assert {
+        "append",
+        "truncate",
+        "refit",
+        "set_theta",
+        "log_likelihood",
+        "predict",
+        "sample",
+        "score",
+        "maximise",
+    } <= set(verbs)
+    for verb in verbs:
+        wanted = list(inspect.signature(getattr(base.Surrogate, verb)).parameters.values())
+        for backend in (reference.GaussianProcess, gp.GaussianProcess):
+            got = list(inspect.signature(getattr(backend, verb)).parameters.values())[: len(wanted)]
+            assert [(p.name, p.default) for p in got] == [(p.name, p.default) for p in wanted], (backend, verb)
+
+
+@pytest.mark.parametrize("name", ["gp", "rng"])
+def test_stubs_name_what_the_core_has(name: str) -> None:
+    import importlib
+
+    module = importlib.import_module(f"hpo_fast._core.{name}")
+    tree = ast.parse((PACKAGE / "_core" / f"{name}.pyi").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            stub = [argument.arg for argument in node.args.args]
+            assert list(inspect.signature(getattr(module, node.name)).parameters) == stub
+        elif isinstance(node, ast.ClassDef):
+            public = {item.name for item in node.body if isinstance(item, ast.FunctionDef) and item.name[0] != "_"}
+            runtime = {attribute for attribute in vars(getattr(module, node.name)) if attribute[0] != "_"}
+            assert public == runtime
