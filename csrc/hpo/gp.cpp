@@ -12,6 +12,14 @@
 namespace hpo {
 
 namespace {
+// What the search climbs in place of `utility`: where that is flat 0 its logarithm still has a slope, and the same
+// maximum.
+Utility logarithmic(Utility utility) {
+  if (utility.kind == UtilityKind::ei) utility.kind = UtilityKind::log_ei;
+  if (utility.kind == UtilityKind::pi) utility.kind = UtilityKind::log_pi;
+  return utility;
+}
+
 constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
 // Up to here the two starts of a fit run side by side: below it a factorisation gains nothing from a second thread.
 constexpr std::int64_t SIDE_BY_SIDE = 256;
@@ -360,7 +368,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
   }
   MaximumResult result;
   for (std::int64_t i = 0; i < q; ++i) {
-    PosteriorScorer scorer(posterior(), utility);
+    PosteriorScorer scorer(posterior(), logarithmic(utility));
     // Each of the q searches draws its own candidates: the high half of the number is free.
     const SearchInput input{{best.data(), count, d()},
                             starts,
@@ -371,7 +379,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
     double mean, var;
     posterior_.predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
     result.U.insert(result.U.end(), found.u.begin(), found.u.end());
-    result.values.push_back(found.value);
+    result.values.push_back(utility_value(utility, mean, var));
     result.mean.push_back(mean);
     result.var.push_back(var);
     if (i == 0) {

@@ -3,8 +3,8 @@
 // Every budget is a count, so an ask costs the same on every machine and gives the same point. With m = quasi_random +
 // local + carry + 1, s = starts and B = ascent.batches of up to ascent.lanes points, one search scores at most
 //   m values and B batches of gradients      where every block is continuous,
-//   s values more, and `alternations` times discrete.rounds * (discrete.neighbours + discrete.combine * polish) values
-//   and B batches of `polish` gradients      where some are discrete,
+//   s values more, and `alternations` times discrete.rounds * (discrete.neighbours + discrete.combine * (polish + 1))
+//   values and B batches of gradients        where some are discrete,
 //   enumerate_space values, and nothing else, in a space of no more points than that,
 //   64 values more                           where every point among these is to be avoided.
 #pragma once
@@ -109,8 +109,7 @@ class Search {
     sort(starts);
     std::vector<Start> best, again;
     if (!discrete.empty()) best = apart(starts, options_.polish, options_.spread);
-    // What is told scores low, what differs from it in one block often well: the best point told is always searched
-    // from.
+    // What is told scores low, but what differs from it in one block often well: the search goes to the best told too.
     if (!best.empty() && input_.best.rows > 0) best.push_back(start_at(always.front()));
     for (std::int64_t i = 0; i < options_.alternations && !best.empty(); ++i) {
       std::vector<char> moved = discrete.improve(best, discrete_draws);
@@ -133,12 +132,13 @@ class Search {
   // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the
   // last search carried over.
   std::vector<std::int64_t> score_candidates() {
-    std::vector<double> rows(std::max(options_.quasi_random, options_.local) * layout_.d);
+    const std::int64_t evenly = std::max<std::int64_t>(options_.quasi_random, 1);
+    std::vector<double> rows(std::max(evenly, options_.local) * layout_.d);
     const auto add = [&](std::int64_t count) {
       for (std::int64_t i = 0; i < count; ++i) scored_.add(rows.data() + i * layout_.d);
     };
-    spread_evenly(layout_, input_.key, {rows.data(), options_.quasi_random, layout_.d});
-    add(options_.quasi_random);
+    spread_evenly(layout_, input_.key, {rows.data(), evenly, layout_.d});
+    add(evenly);
     if (input_.best.rows > 0) {
       Draws draws(input_.key, kPerturb);
       perturb_best(layout_, input_.best, input_.lengthscale, options_.scales, draws,

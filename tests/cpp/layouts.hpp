@@ -34,7 +34,10 @@ struct LayoutBuilder {
     when(child, parent, {{static_cast<double>(first) / n, static_cast<double>(last + 1) / n}});
   }
 
-  hpo::Layout build() {
+  hpo::Layout build() { return hpo::Layout(arrays()); }
+
+  // Views of this builder's own vectors.
+  hpo::LayoutArrays arrays() {
     hpo::LayoutArrays a;
     a.d = a.b = static_cast<std::int64_t>(kind.size());
     start.clear();
@@ -44,7 +47,7 @@ struct LayoutBuilder {
     a.low = view(low), a.log_low = view(log_low), a.log_high = view(log_high), a.order = view(order);
     a.cond_child = view(cond_child), a.cond_parent = view(cond_parent), a.cond_start = view(cond_start);
     a.cond_lo = view(cond_lo), a.cond_hi = view(cond_hi);
-    return hpo::Layout(a);
+    return a;
   }
 
   std::vector<std::int64_t> start, size, order, cond_child, cond_parent, cond_start{0};

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hpo_fast.errors import SpaceError
-from hpo_fast.space import FEW_ROWS, Between, Categorical, Constant, Float, Int, Normal, Ordinal, Space
+from hpo_fast.space import Between, Categorical, Constant, Float, Int, Normal, Ordinal, Space
+from hpo_fast.space.space import FEW_ROWS
 
 unit = st.floats(0.0, 1.0)
 

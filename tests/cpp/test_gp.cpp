@@ -1,0 +1,167 @@
+// hpo/gp.hpp and what it is made of, at sizes that cross a panel of the factor: bits, gradients, failures. The values
+// themselves are compared with the reference backend by the contract kit; here the sanitizers look at every access.
+#include "hpo/gp.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "check.hpp"
+#include "hpo/rng.hpp"
+#include "layouts.hpp"
+
+namespace {
+
+using hpo::GaussianProcess;
+using hpo::GpConfig;
+
+struct History {
+  LayoutBuilder builder;
+  hpo::LayoutArrays arrays;
+  std::int64_t d, n;
+  std::vector<double> U, Y;
+
+  // A continuous, an ordered, a categorical block, one that depends on it, and a logarithmic integer.
+  explicit History(std::int64_t n_) : n(n_) {
+    builder.continuous(), builder.ordered(5), builder.categorical(3), builder.continuous(), builder.log_int(1, 100);
+    builder.when_index(3, 2, 0, 1);
+    arrays = builder.arrays();
+    d = arrays.d;
+    const hpo::Layout layout(arrays);
+    for (std::int64_t i = 0; i < n; ++i) {
+      std::vector<double> u(static_cast<std::size_t>(d));
+      for (std::int64_t j = 0; j < d; ++j) u[static_cast<std::size_t>(j)] = hpo::uniform(1, i, j);
+      layout.snap(u.data());
+      U.insert(U.end(), u.begin(), u.end());
+      Y.push_back(std::sin(5.0 * u[0]) + u[1] + (std::isnan(u[3]) ? 0.3 : u[3] * u[3]) + 0.1 * hpo::normal(2, i, 0));
+    }
+  }
+
+  hpo::Mat<const double> points(std::int64_t first, std::int64_t count) const {
+    return {U.data() + first * d, count, d};
+  }
+  void tell(GaussianProcess& gp, std::int64_t first, std::int64_t count) const {
+    gp.append(points(first, count), {Y.data() + first, count}, {});
+  }
+};
+
+std::vector<double> predict(GaussianProcess& gp, hpo::Mat<const double> U) {
+  const std::size_t m = static_cast<std::size_t>(U.rows), d = static_cast<std::size_t>(U.cols);
+  std::vector<double> out(2 * m + 2 * m * d);
+  gp.predict(U, out.data(), out.data() + m, out.data() + 2 * m, out.data() + 2 * m + m * d);
+  return out;
+}
+
+GpConfig config(int threads) {
+  GpConfig c;
+  c.threads = threads;
+  return c;
+}
+
+}  // namespace
+
+TEST(gp_state_depends_on_the_observations_alone) {
+  const History h(150);
+  const History probe(33);
+  GaussianProcess at_once(h.arrays, config(1)), one_by_one(h.arrays, config(1)), back_and_forth(h.arrays, config(1));
+  h.tell(at_once, 0, 150);
+  for (std::int64_t i = 0; i < 150; ++i) h.tell(one_by_one, i, 1);
+  h.tell(back_and_forth, 0, 150);
+  back_and_forth.truncate(70);  // inside a panel that was computed as a block
+  back_and_forth.truncate(3);
+  h.tell(back_and_forth, 3, 60);
+  h.tell(back_and_forth, 63, 87);
+  const auto expected = predict(at_once, probe.points(0, 33));
+  CHECK(expected == predict(one_by_one, probe.points(0, 33)));
+  CHECK(expected == predict(back_and_forth, probe.points(0, 33)));
+}
+
+TEST(gp_two_threads_agree_with_one) {
+  const History h(700);
+  const History probe(100);
+  GaussianProcess one(h.arrays, config(1)), two(h.arrays, config(2));
+  h.tell(one, 0, 700);
+  h.tell(two, 0, 700);
+  const auto a = predict(one, probe.points(0, 10)), b = predict(two, probe.points(0, 10));
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK_NEAR(a[i], b[i], 1e-9 * (1.0 + std::fabs(a[i])));
+  std::vector<double> ga(7), gb(7);
+  const double la = one.log_likelihood({one.theta().data(), 7}, ga.data(), true);
+  CHECK_NEAR(la, two.log_likelihood({two.theta().data(), 7}, gb.data(), true), 1e-9 * std::fabs(la));
+  for (std::size_t i = 0; i < 7; ++i) CHECK_NEAR(ga[i], gb[i], 1e-7 * (1.0 + std::fabs(ga[i])));
+}
+
+// Central differences with a step of 1e-5: their own error is about 1e-10 of the third derivative plus 1e-11 of
+// rounding, both relative to values near 100.
+TEST(gp_gradients) {
+  const History h(90);
+  GaussianProcess gp(h.arrays, config(1));
+  h.tell(gp, 0, 90);
+  std::vector<double> theta = gp.theta(), gradient(7);
+  theta[6] = -3.0;
+  gp.log_likelihood({theta.data(), 7}, gradient.data(), true);
+  for (std::size_t j = 0; j < 7; ++j) {
+    std::vector<double> up = theta, down = theta;
+    up[j] += 1e-5, down[j] -= 1e-5;
+    const double slope =
+        (gp.log_likelihood({up.data(), 7}, nullptr, true) - gp.log_likelihood({down.data(), 7}, nullptr, true)) / 2e-5;
+    CHECK_NEAR(gradient[j], slope, 1e-6 * (1.0 + std::fabs(slope)));
+  }
+}
+
+TEST(gp_a_failing_append_changes_nothing) {
+  const History h(80);
+  GpConfig c = config(1);
+  c.fixed_noise = true;
+  c.noise = 0.0;
+  GaussianProcess gp(h.arrays, c);
+  h.tell(gp, 0, 80);
+  h.tell(gp, 0, 5);  // repeats merge
+  CHECK(gp.n() == 85);
+  gp.truncate(80);
+  const auto before = predict(gp, h.points(0, 20));
+  std::vector<double> bad(h.U.begin(), h.U.begin() + h.d);
+  bad[0] = std::nan("");
+  const double y = 1.0;
+  CHECK_THROWS(gp.append({bad.data(), 1, h.d}, {&y, 1}, {}), std::invalid_argument);
+  CHECK(gp.n() == 80);
+  CHECK(before == predict(gp, h.points(0, 20)));
+}
+
+TEST(gp_known_noise_failed_rows_and_samples) {
+  const History h(75);
+  GaussianProcess gp(h.arrays, config(1));
+  std::vector<double> Y = h.Y, known(75, std::nan(""));
+  Y[3] = Y[70] = INFINITY;
+  for (std::size_t i = 10; i < 20; ++i) known[i] = 0.01;
+  gp.append(h.points(0, 75), {Y.data(), 75}, {known.data(), 75});
+  gp.refit();
+  std::vector<double> draws(4 * 20);
+  gp.sample(h.points(0, 20), 4, {1, 2}, draws.data());
+  for (const double x : draws) CHECK(std::isfinite(x));
+  gp.truncate(0);
+  CHECK(gp.n() == 0);
+  for (const double x : predict(gp, h.points(0, 3))) CHECK(std::isfinite(x));
+}
+
+TEST(gp_maximise_gives_new_points_and_leaves_the_model) {
+  const History h(62);
+  GaussianProcess gp(h.arrays, config(2));
+  h.tell(gp, 0, 62);
+  gp.refit();
+  const auto before = predict(gp, h.points(0, 20));
+  const auto found = gp.maximise({hpo::UtilityKind::log_ei}, 5, h.points(10, 2), {3, 4}, {}, true);
+  CHECK(found.U.size() == 5u * static_cast<std::size_t>(h.d));
+  CHECK(before == predict(gp, h.points(0, 20)));
+  hpo::Layout layout(h.arrays);
+  hpo::KnownPoints known(layout);
+  for (std::int64_t i = 0; i < 62; ++i) known.insert(h.U.data() + i * h.d);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const double* u = found.U.data() + i * h.d;
+    CHECK(!known.contains(u));
+    known.insert(u);
+    std::vector<double> snapped(u, u + h.d);
+    layout.snap(snapped.data());
+    CHECK(layout.same_point(u, snapped.data()));
+  }
+}
