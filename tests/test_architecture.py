@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def test_long_rooms_have_a_reason() -> None:
     sources = [path for path in sources if path.name not in ("gp.cpp", "rng.cpp") or path.is_relative_to(CSRC)]
     long = {path.name for path in sources if len(path.read_text(encoding="utf-8").splitlines()) > 400}
     assert long <= set(LONG)
+
+
+def test_every_package_is_installed() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+    folders = {PACKAGE: "hpo_fast", ROOT / "benchmarks": "hpo_fast_bench"}
+    found = {
+        ".".join((name, *path.parent.relative_to(root).parts))
+        for root, name in folders.items()
+        for path in root.rglob("__init__.py")
+    }
+    assert listed == found
 
 
 def test_no_room_for_everything() -> None:

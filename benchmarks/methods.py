@@ -1,0 +1,150 @@
+"""The methods: name -> a factory of sessions that ask and tell. A peer is imported when its method is first made."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo_fast import Between, Categorical, Float, Int, Space, Study
+
+Columns = Mapping[str, npt.NDArray[np.float64]]
+
+
+class MissingPeer(RuntimeError):
+    """A peer, or what makes it fast, is not installed; the message says what to install."""
+
+
+class Session(Protocol):
+    """One run of one method on one space. What is told is minimised."""
+
+    def add(self, columns: Columns, values: npt.NDArray[np.float64]) -> None:
+        """Tell trials that were run before; spaces of numbers without conditions only."""
+
+    def ask(self) -> dict[str, Any]:
+        """Choose the next trial."""
+
+    def tell(self, value: float) -> None:
+        """End the trial asked last."""
+
+
+class OurSession:
+    """A Study in memory."""
+
+    def __init__(self, space: Space, seed: int, strategy: Any) -> None:
+        self.study = Study(space, strategy, seed=seed)
+
+    def add(self, columns: Columns, values: npt.NDArray[np.float64]) -> None:
+        self.study.add_trials(columns, values)
+
+    def ask(self) -> dict[str, Any]:
+        self._trial = self.study.ask()
+        return self._trial.params
+
+    def tell(self, value: float) -> None:
+        self.study.tell(self._trial, value)
+
+
+class OptunaSession:
+    """An Optuna study in memory, asked as its users do: define by run."""
+
+    def __init__(self, space: Space, seed: int, sampler: Any) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self.study = optuna.create_study(sampler=sampler)
+
+    def add(self, columns: Columns, values: npt.NDArray[np.float64]) -> None:
+        import optuna
+
+        distributions: dict[str, Any] = {}
+        for name, parameter in self._space.items():
+            if not isinstance(parameter, Float):
+                raise ValueError(f"a history holds numbers only, but {name!r} is {parameter!r}; take another space")
+            distributions[name] = optuna.distributions.FloatDistribution(parameter.low, parameter.high)
+        rows = zip(*(columns[name].tolist() for name in distributions), strict=True)
+        self.study.add_trials(
+            optuna.trial.create_trial(
+                params=dict(zip(distributions, row, strict=True)), distributions=distributions, value=float(value)
+            )
+            for row, value in zip(rows, values, strict=True)
+        )
+
+    def ask(self) -> dict[str, Any]:
+        self._trial = self.study.ask()
+        return suggest(self._trial, self._space)
+
+    def tell(self, value: float) -> None:
+        self.study.tell(self._trial, value)
+
+
+def suggest(trial: Any, space: Space) -> dict[str, Any]:
+    """Ask an Optuna trial for the parameters that exist; parents are declared before children."""
+    params: dict[str, Any] = {}
+    for name, p in space.items():
+        if not all(_holds(condition, params) for condition in p.conditions):
+            continue
+        if isinstance(p, Float):
+            params[name] = trial.suggest_float(name, p.low, p.high, log=p.log, step=p.step)
+        elif isinstance(p, Int):
+            params[name] = trial.suggest_int(name, p.low, p.high, log=p.log, step=p.step)
+        elif isinstance(p, Categorical):
+            params[name] = trial.suggest_categorical(name, p.choices)
+        else:
+            raise ValueError(f"a problem has Float, Int and Categorical parameters, but {name!r} is {p!r}")
+    return params
+
+
+def _holds(condition: Any, params: Mapping[str, Any]) -> bool:
+    if condition.parent not in params:
+        return False
+    value = params[condition.parent]
+    return any(a.low <= value <= a.high if isinstance(a, Between) else a == value for a in condition.allowed)
+
+
+def need(*modules: str) -> None:
+    """Raises MissingPeer unless all are installed; greenlet and torch are what makes Optuna's sampler fast at all."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        names = {"sklearn": "scikit-learn"}
+        raise MissingPeer(f"needs {', '.join(missing)}: pip install {' '.join(names.get(m, m) for m in missing)}")
+
+
+def _ours(space: Space, seed: int, threads: int) -> OurSession:
+    from hpo_fast import BayesianOptimization
+
+    return OurSession(space, seed, BayesianOptimization(n_threads=threads))
+
+
+def _random(space: Space, seed: int, threads: int) -> OurSession:
+    return OurSession(space, seed, "random")
+
+
+def _optuna_gp(space: Space, seed: int, threads: int) -> OptunaSession:
+    need("optuna", "torch", "greenlet", "scipy")
+    import optuna
+    import torch
+
+    torch.set_num_threads(threads)
+    return OptunaSession(space, seed, optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False))
+
+
+def _optuna_random(space: Space, seed: int, threads: int) -> OptunaSession:
+    need("optuna")
+    import optuna
+
+    return OptunaSession(space, seed, optuna.samplers.RandomSampler(seed=seed))
+
+
+# name -> factory(space, seed, threads)
+METHODS: dict[str, Callable[[Space, int, int], Session]] = {
+    "hpo_fast": _ours,
+    "hpo_fast_random": _random,
+    "optuna_gp": _optuna_gp,
+    "optuna_random": _optuna_random,
+}
+OPTUNA_STARTUP = 10  # GPSampler's default n_startup_trials: with fewer told trials it samples at random

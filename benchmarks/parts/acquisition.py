@@ -1,0 +1,125 @@
+"""How good the asked points are: their expected improvement against the best of a far longer search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts.blocks import RUNS
+from hpo_fast_bench.parts.tell_ask import LEAST_RATIO, interval, our_loop
+
+from hpo_fast.backends import gaussian_process
+from hpo_fast.backends.base import Surrogate, Utility
+from hpo_fast.backends.reference_search import Search
+from hpo_fast.backends.reference_utility import utility_value
+
+Array = npt.NDArray[np.float64]
+MORE = 20
+CANDIDATES, STARTS = 2048, 10  # of the reference backend's search
+LOG_EI = Utility("log_ei")
+MEDIAN, LOW = 0.95, 0.50
+
+
+def best_of_search(handle: Surrogate, told: Array, layout: Any, seed: int, more: int) -> Array:
+    """Points (2, d): the best of two long searches, one of them independent of the search under test.
+
+    The first is the reference backend's, with `more` times its candidates and climbs, each by SciPy's L-BFGS-B to
+    convergence; posterior and gradient come from the compiled handle, which the contract tests hold equal to the
+    reference. The second is our own search, `more` times with other random numbers: as many times the candidates and
+    starts.
+    """
+    best = float(np.min(told[:, -1]))
+
+    def evaluate(U: Array, gradient: bool) -> tuple[Array, Array | None]:
+        if not gradient:
+            return handle.score(LOG_EI, U), None
+        mean, var, d_mean, d_var = handle.predict(U, gradient=True)
+        value, by_mean, by_var = utility_value(LOG_EI, mean[:, 0], var[:, 0], best)
+        return value, by_mean[:, None] * d_mean[:, 0] + by_var[:, None] * d_var[:, 0]
+
+    points = np.ascontiguousarray(told[:, :-1])
+    by_mean_first = points[np.argsort(handle.predict(points)[0][:, 0], kind="stable")]
+    none = np.empty((0, points.shape[1]))
+    search = Search(layout, np.random.default_rng([seed, 20]), more * CANDIDATES, more * STARTS)
+    search.run(evaluate, by_mean_first, none, none, none)
+    again = [handle.maximise(LOG_EI, 1, None, (seed + 1_000_003, number)) for number in range(more)]
+    ours = max(again, key=lambda found: float(found.values[0]))
+    return np.stack([search.chosen, ours.U[0]])
+
+
+def measure(n: int, d: int, runs: int, trials: int, sample: int, more: int, threads: int) -> dict[str, Any]:
+    """Asks the timed trials again, and grades `sample` of each run, evenly spread over the refit interval.
+
+    Returns:
+        For each graded trial the ratio of the expected improvements and which search was the better one.
+    """
+    ratios, better, numbers = [], [], []
+    for run in range(runs):
+        session, loop = our_loop(n, d, run, threads)
+        for _ in range(trials):
+            loop.step()
+            loop._evaluate()
+        records = list(session.study.trials)
+        layout = session.study.space.layout
+        U, y = np.array([r.u for r in records[:-1]]), np.array([r.value for r in records[:-1]])
+        # The first timed ask has number n + 1: the one of number n came before the clock started.
+        for number in np.unique(np.linspace(n + 1, n + trials, min(sample, trials)).round().astype(int)).tolist():
+            theta = next(r.note["fit"]["theta"] for r in reversed(records[: number + 1]) if "fit" in r.note)
+            handles = {}
+            for backend in ("cpu", "reference"):
+                handles[backend] = gaussian_process(layout, backend=backend, n_threads=threads)
+                handles[backend].append(U[:number], y[:number, None])
+                handles[backend].set_theta(np.array([theta]))
+            cpu, reference = handles["cpu"], handles["reference"]
+            standard = (y[:number] - cpu.shift[0]) / cpu.scale[0]  # right for the best half, where `best` lies
+            told = np.column_stack([U[:number], standard])
+            found = best_of_search(cpu, told, layout, run * 100_000 + number, more)
+            asked, *others = reference.score(LOG_EI, np.vstack([records[number].u, found])).tolist()
+            ratios.append(float(np.exp(asked - max(others))))
+            better.append("reference" if others[0] >= others[1] else "ours")
+            numbers.append(number)
+    return {"ratios": ratios, "better": better, "numbers": numbers}
+
+
+def _units(quick: bool) -> list[Unit]:
+    units = []
+    for n, d in [(20, 2)] if quick else list(LEAST_RATIO):
+        arguments = {"n": n, "d": d, "runs": 1 if quick else RUNS, "trials": interval(n)}
+        arguments |= {"sample": 2 if quick else 10, "more": 2 if quick else MORE}
+        units.append(Unit(f"n{n}-d{d}", "hpo_fast_bench.parts.acquisition:measure", arguments))
+    return units
+
+
+def _cells(ratios: list[float]) -> dict[str, Any]:
+    return {
+        "trials": len(ratios),
+        "median": float(np.median(ratios)),
+        "5th percentile": float(np.percentile(ratios, 5)),
+        "least": min(ratios),
+    }
+
+
+def _rows(results: Mapping[str, Any]) -> list[Row]:
+    rows = []
+    everything: list[float] = []
+    for key, result in results.items():
+        n, d = (int(part[1:]) for part in key.split("-"))
+        everything += result["ratios"]
+        rows.append(Row(f"EI of the asked point, n = {n}, d = {d}", _cells(result["ratios"])))
+    shown = _cells(everything)
+    reached = shown["median"] >= MEDIAN and shown["5th percentile"] >= LOW
+    rows.append(Row("EI of the asked point, all", shown, "median >= 0.95, 5th percentile >= 0.5", bool(reached)))
+    return rows
+
+
+PART = Part(
+    "acquisition",
+    "expected improvement of the asked point, relative to the best of a search with 20 x candidates and starts",
+    _units,
+    _rows,
+    note="The points of the tell_ask table, 10 of each run; scored by the reference backend at the same theta. 1 is as "
+    "good as the long search; above 1, it was not long enough.",
+)

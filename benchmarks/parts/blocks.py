@@ -1,0 +1,92 @@
+"""Timing in alternating blocks: three runs, each side in turn, the order swapped from run to run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+BLOCK_SECONDS = 60.0
+RUNS = 3
+
+Step = Callable[[], None]
+
+
+def block(step: Step, most: int, seconds: float = BLOCK_SECONDS, least: int = 1) -> list[float]:
+    """Seconds of each step: `most` of them, fewer when the time is up, `least` in any case."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < most and (len(times) < least or time.perf_counter() < end):
+        began = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def figures(times: list[float]) -> dict[str, Any]:
+    """What a block is remembered by."""
+    return {"mean": sum(times) / len(times), "max": max(times), "count": len(times)}
+
+
+def alternate(
+    runs: int, ours: Callable[[int], dict[str, Any]], peer: Callable[[int], dict[str, Any]]
+) -> dict[str, Any]:
+    """Both sides once a run; a block tells at least its mean.
+
+    Returns:
+        The blocks of either side and `ratio`, the median over the runs of the peer's mean over ours.
+    """
+    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
+    for run in range(runs):
+        order = [("ours", ours), ("peer", peer)]
+        for name, side in order if run % 2 == 0 else reversed(order):
+            sides[name].append(side(run))
+    ratios = [p["mean"] / o["mean"] for o, p in zip(sides["ours"], sides["peer"], strict=True)]
+    return {**sides, "ratios": ratios, "ratio": median(ratios)}
+
+
+def cells(result: dict[str, Any], unit: float = 1e3, name: str = "ms") -> dict[str, Any]:
+    """The columns that all timings have: mean (its median over the runs) and maximum of either side, and the ratio."""
+    out: dict[str, Any] = {}
+    for side in ("ours", "peer"):
+        out[f"{side} mean {name}"] = unit * median(b["mean"] for b in result[side])
+        out[f"{side} max {name}"] = unit * max(b["max"] for b in result[side])
+    out["ratio"] = result["ratio"]
+    return out
+
+
+@contextmanager
+def peer_threads(count: int) -> Iterator[None]:
+    """Hold BLAS, OpenMP and torch at `count` threads; without threadpoolctl they stay as they were started."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    with threadpool_limits(limits=count):
+        if torch:
+            torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+def faster_threads(step: Step, threads: int) -> int:
+    """1 or `threads`, whichever makes the peer's step faster: small products can lose by a second thread.
+
+    The peer may use as many threads as ours and is not made to. Three steps each, the first of them unseen.
+    """
+    means = {}
+    for count in sorted({1, threads}):
+        with peer_threads(count):
+            step()
+            means[count] = figures(block(step, 2))["mean"]
+    return min(means, key=lambda count: means[count])

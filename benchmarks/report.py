@@ -1,0 +1,65 @@
+"""Results as tables; measuring and printing are different programs, joined by the JSON files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """Four significant digits, or the text itself."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or 100 <= abs(value) < 1e6:
+        return f"{value:.0f}" if abs(value) >= 1000 or isinstance(value, int) else f"{value:.1f}"
+    return f"{value:.4g}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns are also aligned on a screen."""
+    table = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[j]) for row in table) for j in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in table]
+    lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
+    return "\n".join(lines)
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """One part, as it is printed and as a reader finds it again from its file."""
+    lines = [f"\n## {document['title']}" + (" (quick: no evidence)" if document.get("quick") else "")]
+    if document["status"] != "measured":
+        return "\n".join([*lines, f"{document['status']}: {document['reason']}"])
+    rows = document["rows"]
+    columns = list(dict.fromkeys(name for row in rows for name in row["cells"]))
+    verdict = {True: "yes", False: "MISSED", None: ""}
+    cells = [
+        [row["figure"], *(number(row["cells"].get(c, "")) for c in columns), row["target"], verdict[row["reached"]]]
+        for row in rows
+    ]
+    lines.append(markdown(["figure", *columns, "target", "reached"], cells))
+    if document.get("note"):
+        lines.append(document["note"])
+    where = document["environment"]
+    versions = ", ".join(f"{name} {v}" for name, v in where["versions"].items())
+    lines.append(
+        f"{where['cpu']}, {where['cores']} cores, {where['threads']} threads, {where['instruction_set']}, "
+        f"load {where['load_at_start']}, Python {where['python']}, {versions}, {where['date']}"
+    )
+    return "\n".join(lines)
+
+
+def report(folder: Path) -> int:
+    """Prints the tables of all parts stored in a folder.
+
+    Returns:
+        0, or 1 when there is none.
+    """
+    documents = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    documents = [document for document in documents if "part" in document]
+    for document in documents:
+        print(table(document))
+    if not documents:
+        print(f"{folder} holds no results; run `hpo-fast bench compare --out {folder}` first")
+    return int(not documents)

@@ -1,0 +1,89 @@
+"""Quality runs: (method, problem, seed) -> one JSON line a trial, kept in a file so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hpo_fast_bench.methods import METHODS
+from hpo_fast_bench.problems import PROBLEMS
+
+
+def run(method: str, problem: str, seed: int, n_trials: int, threads: int = 1) -> list[dict[str, Any]]:
+    """One study from nothing.
+
+    Args:
+        method: a name of METHODS.
+        problem: a name of PROBLEMS.
+        seed: of the method and of the noise, which is the same for every method.
+        n_trials: trials.
+        threads: of the method.
+
+    Returns:
+        A dict a trial: number, value (without noise), told (with it), seconds the method took for ask and tell.
+    """
+    task = PROBLEMS[problem]
+    noise = task.noise * np.random.default_rng([seed, list(PROBLEMS).index(problem)]).standard_normal(n_trials)
+    session = METHODS[method](task.space, seed, threads)
+    lines = []
+    for number in range(n_trials):
+        began = time.perf_counter()
+        params = session.ask()
+        asked = time.perf_counter()
+        value = task.f(params)
+        told = value + float(noise[number])
+        resumed = time.perf_counter()
+        session.tell(told)
+        seconds = asked - began + time.perf_counter() - resumed
+        lines.append({"number": number, "value": value, "told": told, "seconds": seconds})
+    return lines
+
+
+def run_seeds(
+    method: str, problem: str, seeds: Sequence[int], n_trials: int, scratch: str, threads: int = 1
+) -> dict[str, list[dict[str, Any]]]:
+    """Runs the seeds whose file is not there yet, and gives the lines of all of them.
+
+    Args:
+        method: a name of METHODS.
+        problem: a name of PROBLEMS.
+        seeds: which.
+        n_trials: trials of each.
+        scratch: folder of the files, one a seed.
+        threads: of the method.
+    """
+    folder = Path(scratch)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for seed in seeds:
+        path = folder / f"{method}--{problem}--{seed}.jsonl"
+        if not path.exists():
+            lines = run(method, problem, seed, n_trials, threads)
+            part = path.with_suffix(".part")
+            part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            os.replace(part, path)  # the file is there as a whole or not at all
+        found[str(seed)] = [json.loads(line) for line in path.read_text().splitlines()]
+    return found
+
+
+def measure(
+    method: str, problem: str, seeds: Sequence[int], n_trials: int, scratch: str, threads: int
+) -> dict[str, Any]:
+    """One method on one problem; each seed is kept as soon as it is done.
+
+    Returns:
+        For each seed the best value so far at 20, 40 and all trials, and the method's seconds.
+    """
+    lines = run_seeds(method, problem, seeds, n_trials, scratch, threads)
+    out: dict[str, Any] = {"best": {}, "seconds": {}}
+    for seed, trials in lines.items():
+        best = np.minimum.accumulate([line["value"] for line in trials])
+        at = sorted({min(20, n_trials), min(40, n_trials), n_trials})
+        out["best"][seed] = {str(t): float(best[t - 1]) for t in at}
+        out["seconds"][seed] = sum(line["seconds"] for line in trials)
+    return out

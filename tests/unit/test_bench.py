@@ -1,0 +1,258 @@
+"""The benchmarks: their problems, their bookkeeping, and every part once with a budget that proves nothing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hpo_fast_bench import child, cli, compare, machine, methods, parts, report, speed
+from hpo_fast_bench.histories import history
+from hpo_fast_bench.problems import PROBLEMS, Problem
+from hpo_fast_bench.run import run, run_seeds
+from hpo_fast_bench.statistics import normalised_regret, upper_bound
+
+
+def bench(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args(arguments))
+
+
+# -- problems ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=list(PROBLEMS))
+def test_optimum_is_where_it_is_said_to_be(problem: Problem) -> None:
+    u = problem.space.encode(problem.best)
+    # The published coordinates have eight digits, and f is flat there: their square is what is left.
+    assert problem.f(problem.best) == pytest.approx(problem.optimum, abs=1e-9)
+    rng = np.random.default_rng(0)
+    near = np.clip(np.nan_to_num(u, nan=0.5) + rng.normal(0, 0.01, (200, problem.space.d)), 0, 1)
+    anywhere = rng.random((200, problem.space.d))
+    for row in problem.space.canonical(np.vstack([near, anywhere])):
+        assert problem.f(problem.space.decode(row)) >= problem.optimum - 1e-12
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=list(PROBLEMS))
+def test_centre_is_no_optimum(problem: Problem) -> None:
+    centre = problem.space.decode(problem.space.canonical(np.full((1, problem.space.d), 0.5))[0])
+    rng = np.random.default_rng(0)
+    values = [problem.f(problem.space.decode(u)) for u in problem.space.from_uniform(rng.random((60, problem.space.d)))]
+    # A design that begins at the centre must not be given what 60 random points find.
+    assert problem.f(centre) - problem.optimum > 0.7 * (min(values) - problem.optimum)
+
+
+def test_the_twelve_are_what_the_comparison_promises() -> None:
+    kinds = [problem.kind for problem in PROBLEMS.values()]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"continuous": 6, "noisy": 3, "mixed": 3}
+    assert all((problem.noise > 0) == (problem.kind == "noisy") for problem in PROBLEMS.values())
+    assert {problem.space.d for problem in PROBLEMS.values()} >= {2, 20}
+
+
+def test_history_is_the_same_every_time() -> None:
+    one, two, other = history(50, 3, 0), history(50, 3, 0), history(50, 3, 1)
+    assert np.array_equal(one.U, two.U) and np.array_equal(one.y, two.y)
+    assert not np.array_equal(one.U, other.U)
+    assert np.std(one.y - [one.f(u) for u in one.U]) == pytest.approx(0.01, rel=0.5)
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_noise_is_paired_and_stays_out_of_the_value() -> None:
+    ours = run("hpo_fast", "camel2_noisy", 3, 6)
+    random = run("hpo_fast_random", "camel2_noisy", 3, 6)
+    for a, b in zip(ours, random, strict=True):
+        assert a["told"] - a["value"] == pytest.approx(b["told"] - b["value"], abs=1e-12)
+        assert a["told"] != a["value"]
+
+
+def test_finished_seeds_are_kept(tmp_path: Path) -> None:
+    first = run_seeds("hpo_fast_random", "branin2", [0], 3, str(tmp_path))
+    path = tmp_path / "hpo_fast_random--branin2--0.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == first["0"] and len(lines) == 3
+    path.write_text(json.dumps({**lines[0], "value": -99.0}) + "\n")
+    again = run_seeds("hpo_fast_random", "branin2", [0, 1], 3, str(tmp_path))
+    assert again["0"][0]["value"] == -99.0 and len(again["1"]) == 3
+
+
+def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
+    optuna = pytest.importorskip("optuna")
+    space = PROBLEMS["switch8_conditional"].space
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(10):
+        params = methods.suggest(study.ask(), space)
+        assert space.decode(space.encode(params)) == pytest.approx(params)
+
+
+def test_interval_holds_one_refit() -> None:
+    from hpo_fast_bench.parts.tell_ask import interval, our_loop
+
+    assert interval(30) == 1 and interval(1000) == 100
+    n = 70
+    session, loop = our_loop(n, 2, 0, 1)
+    assert len(loop.timed(interval(n), 60.0, interval(n))) == interval(n)
+    fits = ["fit" in record.note for record in session.study.trials[n + 1 :]]
+    assert fits == [False] * (interval(n) - 1) + [True]
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_normalised_regret() -> None:
+    found = normalised_regret(np.array([1.0, 2.0, 3.0, 9.0, 0.999]), 1.0, 3.0)
+    assert found.tolist() == [0.0, 0.5, 1.0, 2.0, 0.0]
+
+
+def test_upper_bound_lies_above_the_mean_and_knows_problems_from_seeds() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.0, 0.1, (12, 10))
+    assert noise.mean() < upper_bound(noise) < noise.mean() + 0.05
+    assert upper_bound(np.full((3, 4), 0.3)) == pytest.approx(0.3)
+    # About the same spread, 0.1, but common to all seeds of a problem, leaves more doubt.
+    common = np.repeat(np.linspace(-0.17, 0.17, 12)[:, None], 10, axis=1)
+    assert upper_bound(common) > 1.5 * (upper_bound(noise) - noise.mean())
+
+
+def test_a_fast_block_without_its_refit_is_no_success() -> None:
+    from hpo_fast_bench.parts.tell_ask import PART
+
+    side = {"mean": 1.0, "max": 1.0, "count": 1, "best": 0.0}
+    peer = {**side, "threads": 1}
+    for refits, ratio, reached in ((1, 21.0, True), (0, 21.0, False), (1, 19.0, False)):
+        result = {"ours": [{**side, "refits": refits}], "peer": [peer], "ratio": ratio}
+        (row,) = PART.rows({"n100-d5": result})
+        assert row.reached is reached and row.target == ">= 20 x"
+
+
+def test_a_missed_target_stands_as_missed() -> None:
+    rows = [
+        {"figure": "speed", "cells": {"ratio": 3.14159}, "target": ">= 20 x", "reached": False},
+        {"figure": "more", "cells": {"other": 2}, "target": "", "reached": None},
+    ]
+    document = {"title": "T", "status": "measured", "rows": rows, "environment": machine.describe(2)}
+    lines = report.table(document).splitlines()
+    assert "MISSED" in lines[4] and "3.142" in lines[4] and "yes" not in lines[5]
+
+
+# -- child processes --------------------------------------------------------------------------------------------------
+
+
+def test_child_has_its_threads_and_no_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", "1024")
+    found = child.environment(3)
+    assert not set(child.UNSET) & set(found) and {found[name] for name in child.THREADS} == {"3"}
+    assert os.environ["OPENBLAS_CORETYPE"] == "Haswell"
+    assert child.call("hpo_fast_bench.machine:version", {"package": "numpy"}, 1) == np.__version__
+
+
+def test_child_says_why_it_failed() -> None:
+    with pytest.raises(child.ChildFailed, match="no_such_keyword"):
+        child.call("hpo_fast_bench.machine:version", {"no_such_keyword": 1}, 1)
+    with pytest.raises(child.ChildFailed, match=r"0\.01 s"):
+        child.call("hpo_fast_bench.machine:version", {"package": "numpy"}, 1, timeout=0.01)
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_complete() -> None:
+    for name in parts.NAMES:
+        part = parts.part(name)
+        assert part.name == name and (part.peer is None or part.peer in compare.PEERS)
+        for quick in (True, False):
+            keys = [unit.key for unit in part.units(quick)]
+            assert len(set(keys)) == len(keys) > 0
+
+
+def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "--quick", "--parts", "fit,durability", "--threads", "1", "--out", str(tmp_path)]
+    assert bench(*arguments) == 0
+    printed = capsys.readouterr()
+    assert "| log posterior after a refit, median" in printed.out and "branin2-n30 took" in printed.err
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert document["status"] == "measured" and document["environment"]["threads"] == 1
+    assert {"cpu", "date", "instruction_set", "versions"} <= set(document["environment"])
+    assert bench(*arguments) == 0
+    again = capsys.readouterr()
+    assert "branin2-n30 is kept" in again.err and "took" not in again.err
+    assert json.loads((tmp_path / "fit.json").read_text())["units"] == document["units"]
+    assert bench("report", str(tmp_path)) == 0
+    assert "| branin2-n30" in capsys.readouterr().out
+
+
+def test_another_version_of_ours_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, (unit,) = compare.Store(tmp_path, "fit"), parts.part("fit").units(True)
+    before = store.path(unit, 1)
+    assert store.path(unit, 1) == before != store.path(unit, 2)
+    monkeypatch.setattr(machine, "our_code", lambda: "other")
+    assert store.path(unit, 1) != before
+
+
+def test_a_part_without_its_peer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("compare", "--quick", "--parts", "noop", "--peers", "sklearn", "--out", str(tmp_path)) == 0
+    assert "--peers leaves out" in capsys.readouterr().out
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "greenlet" else find_spec(name))
+    assert bench("compare", "--quick", "--parts", "tell_ask", "--out", str(tmp_path)) == 0
+    assert "pip install" in capsys.readouterr().out
+
+
+def test_a_failing_part_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise child.ChildFailed("the reason")
+
+    monkeypatch.setattr(compare, "call", broken)
+    assert bench("compare", "--quick", "--parts", "memory", "--out", str(tmp_path)) == 1
+    assert "the reason" in capsys.readouterr().out
+    assert bench("report", str(tmp_path / "nothing")) == 1
+
+
+@pytest.mark.parametrize("arguments", [["compare", "--parts", "speed_of_light"], ["compare", "--threads", "0"], []])
+def test_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        bench(*arguments)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["memory", "import_time"])
+def test_parts_of_ours_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("compare", "--quick", "--parts", name, "--out", str(tmp_path)) == 0
+    assert json.loads((tmp_path / f"{name}.json").read_text())["rows"][0]["reached"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["noop", "likelihood", "acquisition", "tell_ask", "regret"])
+def test_parts_with_peers_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for module in parts.part(name).needs:
+        pytest.importorskip(module)
+    assert bench("compare", "--quick", "--parts", name, "--out", str(tmp_path)) == 0
+    document = json.loads((tmp_path / f"{name}.json").read_text())
+    assert document["status"] == "measured" and document["rows"]
+    if name == "likelihood":  # both sides must compute the same number
+        assert document["rows"][0]["cells"]["difference"] < 1e-10
+        assert document["rows"][0]["cells"]["gradient difference"] < 1e-8
+
+
+# -- the verbs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", speed.CLASSES)
+def test_every_time_has_its_quality_beside_it(name: str) -> None:
+    cls = speed.load(name)
+    assert speed.methods(cls, "time_") and speed.methods(cls, "track_") and speed.methods(cls, "peakmem_")
+    for kind in ("time_", "track_", "peakmem_"):
+        measured = speed.measure(name, [12, 2], kind, 1, 1)
+        assert all(np.isfinite(value) for value in measured.values()) and len(measured) >= 1
