@@ -1,30 +1,23 @@
 """Extensions and compiler flags; everything else stands in pyproject.toml."""
 
 import platform
-import sys
 from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 HEADERS = sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inc", recursive=True))
 
 # No -ffast-math: NaN marks an inactive column, and linking with it changes the whole process's floating point mode.
-BASE = (
-    ["/O2", "/std:c++17", "/EHsc"]
-    if MSVC
-    else "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden -fPIC".split()
-)
+# GCC or Clang: the kernels use their vector types.
+BASE = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden -fPIC".split()
 
 # One translation unit an instruction set, chosen at run time (HPO_FAST_SIMD forces one). GCC prefers 256-bit vectors
 # for x86-64-v4 unless told otherwise; the kernels are written for full registers.
 if not X86:
     VARIANTS = {"base": []}
-elif MSVC:
-    VARIANTS = {"v2": [], "v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
 else:
     VARIANTS = {
         "v2": ["-march=x86-64-v2"],

@@ -11,6 +11,8 @@ try:
 except ImportError as error:
     from hpo_fast.errors import BackendUnavailable
 
+    if isinstance(error, BackendUnavailable):  # the core is there, but HPO_FAST_SIMD asks for what the machine lacks
+        raise
     raise BackendUnavailable(
         f"the compiled core of hpo_fast must be built before hpo_fast is imported, but it cannot be loaded ({error}); "
         "in the folder with setup.py run `pip install .` or `pip install -e .`, which need a C++17 compiler."

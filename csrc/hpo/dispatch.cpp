@@ -8,34 +8,24 @@
 
 namespace hpo {
 
-#if defined(__x86_64__) || defined(_M_X64)
-#ifdef _MSC_VER
-#include <immintrin.h>
-#include <intrin.h>
-static bool has(int level) {
-  int r[4];
-  __cpuidex(r, 7, 0);
-  const unsigned long long xcr = _xgetbv(0);
-  const bool avx2 = (r[1] >> 5 & 1) && (xcr & 6) == 6;
-  const unsigned want = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;  // F, DQ, CD, BW, VL
-  const bool avx512 = (static_cast<unsigned>(r[1]) & want) == want && (xcr & 0xe6) == 0xe6;
-  return level == 2 || (level == 3 ? avx2 : avx512);
-}
-#else
+#ifdef __x86_64__
 static bool has(int level) {
   __builtin_cpu_init();
   if (level == 2) return __builtin_cpu_supports("sse4.2");
-  if (level == 3) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (level == 3)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
 }
-#endif
 
 extern const Kernels kernels_v2, kernels_v3, kernels_v4;
 
 static const Kernels& choose() {
   const Kernels* const tables[] = {&kernels_v2, &kernels_v3, &kernels_v4};
-  int level = has(4) ? 4 : has(3) ? 3 : 2;
+  int level = has(4) ? 4 : has(3) ? 3 : has(2) ? 2 : 0;
+  if (level == 0)
+    throw std::runtime_error("an x86-64 processor must have at least SSE 4.2 (x86-64-v2), but this one has not");
   const char* forced = std::getenv("HPO_FAST_SIMD");
   if (forced && *forced) {
     const int wish = std::strlen(forced) == 1 ? forced[0] - '0' : 0;
