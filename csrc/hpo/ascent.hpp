@@ -61,6 +61,7 @@ class Ascent {
   void climb(std::vector<Start>& starts, bool relax, Scored& scored) {
     const std::int64_t v = static_cast<std::int64_t>(variables_.size()), d = layout_.d;
     if (v == 0) return;
+    for (Start& start : starts) start.row = -1;
     std::vector<std::unique_ptr<Climb>> climbs;
     std::vector<std::size_t> lanes;
     std::vector<double> U(options_.lanes * d), G(options_.lanes * d), value(options_.lanes), x(v), slope(v);
@@ -154,7 +155,6 @@ class Ascent {
 
   // Moves the start to where its climb ended; if that must be rounded, its new value waits for the next scoring.
   void arrive(Start& start, const Climb& climb, Scored& scored) const {
-    start.row = -1;
     if (!(climb.value > start.value)) return;
     std::vector<double> x(variables_.size()), u(layout_.d), snapped;
     climb.path.point(0, x.data());

@@ -29,6 +29,12 @@ struct GpConfig {
   double lower[3] = {0.025, 1e-3, 1e-6};
   double upper[3] = {1e3, 1e3, 10.0};
   int threads = 1;
+
+  // Values in their own units may be anything.
+  void raw_bounds() {
+    lower[1] = 1e-6, upper[1] = 1e6;
+    lower[2] = 1e-10, upper[2] = 1e3;
+  }
 };
 
 struct FitResult {
@@ -71,7 +77,6 @@ class GaussianProcess {
   Prior prior_;
 
   std::vector<double> U_, Y_, known_;  // as told; known_ NaN where the noise is inferred
-  bool any_known_ = false;
   std::vector<double> theta_;
 
   // Derived from the above.

@@ -1,6 +1,7 @@
 // The set of points that must not be asked again: O(1) to add, to look up, and to take back the latest ones.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -73,7 +74,10 @@ class KnownPoints {
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
   }
-  static std::uint64_t integer(double x) { return static_cast<std::uint64_t>(static_cast<std::int64_t>(x)); }
+  // Cells beyond 2^62, of codes far outside the unit cube, are one: a cast of them would be undefined.
+  static std::uint64_t integer(double x) {
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(std::min(std::max(x, -0x1p62), 0x1p62)));
+  }
 
   std::uint64_t hash_of(const double* u, double* cell) const {
     std::uint64_t h = 0;

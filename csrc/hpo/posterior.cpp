@@ -73,6 +73,19 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient) 
       }
     }
   });
+  // The shares of U add up in order, a stretch of rows a thread.
+  if (gradient && inner > 1) {
+    parallel_for(inner, inner, [&](std::int64_t t, int) {
+      const Share share(n, inner, t);
+      for (std::int64_t c = 0; c < work.chunks; ++c) {
+        double* sum = Uacc + c * work.size;
+        for (int s = 1; s < inner; ++s) {
+          const double* other = Uacc + (s * work.chunks + c) * work.size;
+          for (std::int64_t i = share.begin * LANES; i < share.end * LANES; ++i) sum[i] += other[i];
+        }
+      }
+    });
+  }
   const double least = 1e-12 * s2;  // what rounding leaves of a variance at a told point may be below zero
   for (std::int64_t c = 0; c < work.chunks; ++c) {
     double* mean = work.mean.data() + c * LANES;
@@ -95,7 +108,8 @@ void Posterior::gradient(Work& work, Mat<const double> U, double* out) const {
   const std::int64_t n = work.rows, e_num = points->e_num(), e = points->e(), d = U.cols;
   std::fill(out, out + U.rows * d, 0.0);
   if (n == 0 || e_num == 0) return;
-  for (double& b : work.b) b *= -2.0;
+  std::vector<double> minus_2b(work.b);
+  for (double& b : minus_2b) b *= -2.0;
   double* w = work.w.need(work.chunks * work.size);
   const std::int64_t columns = e_num * LANES, shares = work.inner;
   work.G.assign(shares * work.chunks * columns, 0.0);
@@ -103,13 +117,8 @@ void Posterior::gradient(Work& work, Mat<const double> U, double* out) const {
     const Share share(n, work.inner, t);
     const std::int64_t at = share.begin * LANES, rows = share.end - share.begin;
     for (std::int64_t c = 0; c < work.chunks; ++c) {
-      double* sum = work.U.data() + c * work.size + at;
-      for (std::int64_t s = 1; s < shares; ++s) {
-        const double* other = work.U.data() + (s * work.chunks + c) * work.size + at;
-        for (std::int64_t i = 0; i < rows * LANES; ++i) sum[i] += other[i];
-      }
-      k.combine(rows, work.H.data() + c * work.size + at, alpha + share.begin, sum, work.a.data() + c * LANES,
-                work.b.data() + c * LANES, w + c * work.size + at);
+      k.combine(rows, work.H.data() + c * work.size + at, alpha + share.begin, work.U.data() + c * work.size + at,
+                work.a.data() + c * LANES, minus_2b.data() + c * LANES, w + c * work.size + at);
       k.weighted_differences(rows, e_num, e, points->rows(share.begin), work.queries.data() + c * e * LANES,
                              w + c * work.size + at, work.G.data() + (t * work.chunks + c) * columns);
     }
@@ -134,12 +143,14 @@ void Posterior::each_group(Mat<const double> U, bool gradient, F&& use) {
   const bool parallel = threads > 1 && work * static_cast<double>(groups) > SHARED_FROM;
   const bool shared = parallel && groups < threads;
   const int outer = parallel && !shared ? threads : 1;
+  const int inner =
+      static_cast<int>(std::min<std::int64_t>(threads, V->panels()));  // a share without a panel has no work
   if (static_cast<int>(work_.size()) < outer) work_.resize(outer);
   parallel_for(outer, outer, [&](std::int64_t t, int) {
     for (std::int64_t g = t; g < groups; g += outer) {
       const std::int64_t first = g * GROUP;
       const Mat<const double> part{U.row(first), std::min(GROUP, U.rows - first), U.cols};
-      fill(work_[t], part, shared ? threads : 1, gradient);
+      fill(work_[t], part, shared ? inner : 1, gradient);
       use(work_[t], part, first);
     }
   });
@@ -150,14 +161,9 @@ void Posterior::predict(Mat<const double> U, double* mean, double* var, double* 
     std::copy(work.mean.begin(), work.mean.begin() + part.rows, mean + first);
     std::copy(work.var.begin(), work.var.begin() + part.rows, var + first);
     if (!d_mean) return;
-    // The second call adds the shares of U once more, so they must not be summed in place twice.
     work.a.assign(work.chunks * LANES, 1.0);
     work.b.assign(work.chunks * LANES, 0.0);
     gradient(work, part, d_mean + first * U.cols);
-    if (work.inner > 1) {
-      const std::int64_t rest = (work.inner - 1) * work.chunks * work.size;
-      std::memset(work.U.data() + work.chunks * work.size, 0, static_cast<std::size_t>(rest) * sizeof(double));
-    }
     work.a.assign(work.chunks * LANES, 0.0);
     work.b.assign(work.chunks * LANES, 1.0);
     gradient(work, part, d_var + first * U.cols);

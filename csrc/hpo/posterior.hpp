@@ -44,7 +44,7 @@ class Posterior {
 
   void embed(Work& work, Mat<const double> U) const;
   void fill(Work& work, Mat<const double> U, int inner, bool gradient) const;
-  void gradient(Work& work, Mat<const double> U, double* out) const;
+  void gradient(Work& work, Mat<const double> U, double* out) const;  // for the weights work.a, work.b
   template <class F>
   void each_group(Mat<const double> U, bool gradient, F&& use);
 };

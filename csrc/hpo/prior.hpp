@@ -7,10 +7,10 @@
 
 namespace hpo {
 
-// Log-normal densities of the parameters themselves, as functions of their logarithms x: ln p = -x - (x - m)^2 / (2
-// s^2)
-// - ln(s sqrt(2 pi)).  The length scale's (m, s) grows with the number of blocks, so that distances stay comparable to
-// it (Hvarfner et al., ICML 2024, section 4); noise as in BoTorch >= 0.12, output variance around the standardised 1.
+// Log-normal density of a parameter as a function of its logarithm x:
+//   ln p = -x - (x - m)^2 / (2 s^2) - ln(s sqrt(2 pi)).
+// The length scale's m grows with the number of blocks, so that distances stay comparable to it (Hvarfner et al., ICML
+// 2024, section 4); noise as in BoTorch >= 0.12, output variance around the standardised 1.
 struct LogNormal {
   double m, s;
 

@@ -8,6 +8,7 @@ from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 
+import os
 import threading
 
 import numpy as np
@@ -108,6 +109,7 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         double[3] lower
         double[3] upper
         int threads
+        void raw_bounds()
     cdef cppclass FitResult:
         double log_likelihood
         double log_posterior
@@ -231,8 +233,9 @@ cdef class GaussianProcess:
 
     cdef unique_ptr[GP] gp
     cdef object lock  # one verb at a time: the GIL is not held inside
+    cdef object pid
 
-    def __init__(self, layout, *, outputs=1, kernel="matern52", standardise=True, mean="constant", noise=None,
+    def __cinit__(self, layout, *, outputs=1, kernel="matern52", standardise=True, mean="constant", noise=None,
                  prior="default", bounds=None, n_threads=None):
         if outputs != 1:
             raise ValueError(f"outputs must be 1 in this version, but got {outputs!r}; use one handle an output")
@@ -252,8 +255,8 @@ cdef class GaussianProcess:
         config.fixed_noise = noise is not None
         config.noise = 0.0 if noise is None else noise
         config.threads = default_threads() if n_threads is None else n_threads
-        if not standardise:  # values in their own units, which may be anything
-            config.lower[1], config.upper[1], config.lower[2], config.upper[2] = 1e-6, 1e6, 1e-10, 1e3
+        if not standardise:
+            config.raw_bounds()
         names = ("lengthscale", "variance", "noise")
         for name, pair in dict(bounds or {}).items():
             if name not in names:
@@ -274,11 +277,23 @@ cdef class GaussianProcess:
         arrays.cond_start = _vec64(layout.cond_start)
         arrays.cond_lo, arrays.cond_hi = _vec(layout.cond_lo), _vec(layout.cond_hi)
         self.gp.reset(new GP(arrays, config))
-        self.lock = threading.Lock()
+        self.lock, self.pid = threading.Lock(), os.getpid()
+
+    cdef object alone(self):
+        """The lock of the verbs; in a forked child one that the parent's other threads do not hold for ever."""
+        if os.getpid() != self.pid:
+            if self.lock.locked():
+                raise RuntimeError(
+                    "a handle must be idle when its process is forked, but a verb was running in another thread; make a "
+                    "new handle in the child"
+                )
+            self.pid = os.getpid()
+        return self.lock
 
     @property
     def n(self):
-        return self.gp.get().n()
+        with self.alone():
+            return self.gp.get().n()
 
     @property
     def d(self):
@@ -290,16 +305,18 @@ cdef class GaussianProcess:
 
     @property
     def theta(self):
-        with self.lock:
+        with self.alone():
             return _from(self.gp.get().theta(), 1, self.gp.get().b() + 2)
 
     @property
     def shift(self):
-        return np.array([self.gp.get().shift()])
+        with self.alone():
+            return np.array([self.gp.get().shift()])
 
     @property
     def scale(self):
-        return np.array([self.gp.get().scale()])
+        with self.alone():
+            return np.array([self.gp.get().scale()])
 
     def append(self, U, Y, noise=None):
         cdef const double[:, ::1] points = _matrix("U", U, None, self.d)
@@ -307,19 +324,17 @@ cdef class GaussianProcess:
         cdef const double[::1] known = (
             np.empty(0) if noise is None else _matrix("noise", noise, points.shape[0], 1).reshape(-1)
         )
-        with self.lock, nogil:
+        with self.alone(), nogil:
             self.gp.get().append(_mat(points), _vec(values), _vec(known))
 
     def truncate(self, n):
         cdef int64_t keep = n
-        if not 0 <= keep <= self.n:
-            raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; forget fewer rows")
-        with self.lock, nogil:
+        with self.alone(), nogil:
             self.gp.get().truncate(keep)
 
     def refit(self):
         cdef FitResult result
-        with self.lock:
+        with self.alone():
             with nogil:
                 result = self.gp.get().refit()
             theta = _from(self.gp.get().theta(), 1, self.gp.get().b() + 2)
@@ -327,7 +342,7 @@ cdef class GaussianProcess:
 
     def set_theta(self, theta):
         cdef const double[::1] wanted = _matrix("theta", theta, 1, self.gp.get().b() + 2).reshape(-1)
-        with self.lock, nogil:
+        with self.alone(), nogil:
             self.gp.get().set_theta(_vec(wanted))
 
     def log_likelihood(self, theta, gradient=False, prior=False):
@@ -340,7 +355,7 @@ cdef class GaussianProcess:
         if gradient:
             view = slope
             out = &view[0, 0]
-        with self.lock, nogil:
+        with self.alone(), nogil:
             value = self.gp.get().log_likelihood(_vec(at), out, with_prior)
         return np.array([value]), slope
 
@@ -358,7 +373,7 @@ cdef class GaussianProcess:
         if gradient:
             d_mean_view, d_var_view = slopes
             d_mean, d_var = &d_mean_view[0, 0, 0], &d_var_view[0, 0, 0]
-        with self.lock, nogil:
+        with self.alone(), nogil:
             self.gp.get().predict(_mat(points), &mean_view[0, 0], &var_view[0, 0], d_mean, d_var)
         return (mean, var, *slopes)
 
@@ -371,7 +386,7 @@ cdef class GaussianProcess:
         cdef double[:, :, ::1] view = out
         cdef Key draw = _key(key)
         if out.size:
-            with self.lock, nogil:
+            with self.alone(), nogil:
                 self.gp.get().sample(_mat(points), count, draw, &view[0, 0, 0])
         return out
 
@@ -381,7 +396,7 @@ cdef class GaussianProcess:
         values = np.empty(points.shape[0])
         cdef double[::1] view = values
         if values.size:
-            with self.lock, nogil:
+            with self.alone(), nogil:
                 self.gp.get().score(what, _mat(points), &view[0])
         return values
 
@@ -397,7 +412,7 @@ cdef class GaussianProcess:
         cdef Key draw = _key(key)
         cdef cbool avoid = avoid_known
         cdef MaximumResult result
-        with self.lock, nogil:
+        with self.alone(), nogil:
             result = self.gp.get().maximise(what, count, _mat(waiting), draw, _mat(carried), avoid)
         return Maximum(
             _from(result.U, count, d), _from(result.values, count, 1)[:, 0], _from(result.mean, count, 1),

@@ -13,14 +13,17 @@ The model of one output
     matern52: t = sqrt(5 r2), (1 + t + t^2/3) e^-t. matern32: t = sqrt(3 r2), (1 + t) e^-t. rbf: e^(-r2/2).
     K = k(U, U) + diag(v), v_i the noise, or the variance known of row i over scale_q^2, where
     scale_q = 2^(rint(8 log2 scale)/8): quantised, so that a tell seldom changes the factor.
-    Guard: the pivot of row i (its variance given the rows before it, noise included) is at least
-    32 eps (i + 1) (s2 + v_i). Else, if r2(i, j) < 1e-16 for an earlier row j that is in the model, row i is merged into
-    the first such j: it leaves the model (no alpha, no row in the likelihood), and row j stands for the mean of its
-    group. Else s2 10^-8 is added to v_i, or s2 10^-7, .. s2 10^-4, the first that passes. Else NumericalError(row=i).
+    Guard: the pivot of row i (its variance given the rows before it, noise included) is positive, finite and at least
+    max(1e-10, 32 eps (i + 1)) (s2 + v_i). Else, if r2(i, j) < 1e-16 for an earlier row j that is in the model, row i is
+    merged into the first such j: it leaves the model (no alpha, no row in the likelihood), and row j stands for the
+    mean of its group. Else s2 10^-8 is added to v_i, or s2 10^-7, .. s2 10^-4, the first that passes. Else
+    NumericalError(row=i).
     The mean is constant, mu = (1'K^-1 w)/(1'K^-1 1), or zero; var does not include the uncertainty of mu.
     log likelihood = -1/2 (w - mu)'K^-1(w - mu) - 1/2 ln|K| - n/2 ln 2 pi, n the rows in the model; 0 where nothing was
     told. log posterior = that + the log densities of l, s2 and noise themselves (not of their logarithms):
     l ~ LogNormal(sqrt 2 + 1/2 ln b, sqrt 3), s2 ~ LogNormal(0, 1), noise ~ LogNormal(-4, 1).
+    Bounds of a refit: l in [0.025, 1e3]; s2 in [1e-3, 1e3] and noise in [1e-6, 10] where values are standardised, else
+    s2 in [1e-6, 1e6] and noise in [1e-10, 1e3].
 
 The warp (standardise=True): with the finite values in order, y_0 <= .. <= y_(m-1), med their median and
     t = 1.5 (y_(3m//4) - y_(m//4)), or, where that is 0, 1.5 times their standard deviation, a value y > med + t becomes
@@ -45,6 +48,7 @@ Array = npt.NDArray[np.float64]
 Kernel = Literal["matern52", "matern32", "rbf"]
 KERNELS: tuple[str, ...] = ("matern52", "matern32", "rbf")
 UTILITIES: tuple[str, ...] = ("log_ei", "ei", "log_pi", "pi", "ucb")
+PI_MARGIN = 0.01  # in standardised units; the usual xi of Kushner's criterion
 BETA = 1.8  # of the confidence bound; Song et al. 2024, arXiv 2408.11527, section 3
 
 
@@ -221,7 +225,7 @@ class Surrogate(Protocol):
         Returns:
             (n_samples, m, k), in warped, standardised units.
 
-        Cost: O(m n^2 + m^2 n + m^3).
+        Cost: O(m n^2 + m^2 n + m^3 + n_samples m^2).
         """
 
     def score(self, utility: Utility, U: Array) -> Array:
@@ -249,10 +253,10 @@ class Surrogate(Protocol):
             key: (seed, number) of the random candidates; the result is a function of it, of the handle's state and of
                 the other arguments.
             starts: (s, d) points to climb from besides the candidates, such as the `optima` of the search before.
-            avoid_known: never choose a point told or pending, as long as the space has another one. Pending points and
-                those already chosen are avoided in any case, as long as the space has another one. Two points are the
-                same when each discrete block has the same value, the same blocks exist and continuous codes differ by
-                at most 1e-9.
+            avoid_known: never choose a point told, as long as the space has another one. Failed points, pending ones
+                and those already chosen are avoided in any case, as long as the space has another one. Two points are
+                the same when each discrete block has the same value, the same blocks exist and continuous codes differ
+                by at most 1e-9.
 
         Raises:
             ValueError: wrong shapes, q < 1.

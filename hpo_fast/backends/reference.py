@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-from hpo_fast.backends.base import KERNELS, Array, Fit, Maximum, Utility
+from hpo_fast.backends.base import KERNELS, PI_MARGIN, Array, Fit, Maximum, Utility
 from hpo_fast.backends.reference_factor import Factor, factorise
 from hpo_fast.backends.reference_search import Search
 from hpo_fast.backends.reference_utility import LOG_2PI, utility_value
@@ -188,9 +188,11 @@ class GaussianProcess:
         return np.asarray(np.where(np.isnan(known), np.exp(theta[-1]), known / quantised / quantised))
 
     def _condition(self, U: Array, w: Array, known: Array, scale: float, theta: Array) -> _Posterior:
-        r2 = self._distance(theta, U, U)
-        K, _ = self._covariance(theta, r2)
-        factor = factorise(r2, K, self._variances(known, scale, theta), float(np.exp(theta[-2])))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the guard's business
+            r2 = self._distance(theta, U, U)
+            K, _ = self._covariance(theta, r2)
+            v, s2 = self._variances(known, scale, theta), float(np.exp(theta[-2]))
+        factor = factorise(r2, K, v, s2)
         r = len(factor.rows)
         w = np.bincount(factor.group, weights=w, minlength=r) / np.maximum(np.bincount(factor.group, minlength=r), 1)
         mu = 0.0
@@ -328,7 +330,7 @@ class GaussianProcess:
     def score(self, utility: Utility, U: Array) -> Array:
         """The utility (m,) of the points U."""
         mean, var, _, _ = self._predict(self._posterior, self._points("U", U), False)
-        return utility_value(utility, mean, var, self._best)[0]
+        return utility_value(utility, mean, var, self._best - _margin(utility))[0]
 
     def maximise(
         self,
@@ -349,6 +351,8 @@ class GaussianProcess:
         search = Search(self._layout, _generator(key), n_candidates, n_starts)
         by_mean = self._U[np.argsort(self._predict(self._posterior, self._U, False)[0], kind="stable")]
         certain = 1e-6 * np.exp(self._theta[-2]) * _quantised(self._scale) ** 2  # in the units of known variances
+        margin = _margin(utility)
+        avoid = self._U if avoid_known else self._U[~np.isfinite(self._y)]
         chosen: list[tuple[Array, float, float, float]] = []
         optima = np.empty((0, self.d))
         for i in range(q):
@@ -362,7 +366,7 @@ class GaussianProcess:
                 self._theta,
             )
             believed, _, _, _ = self._predict(self._posterior, waiting, False)
-            best = min(self._best, float(np.min(believed, initial=np.inf)))
+            best = min(self._best, float(np.min(believed, initial=np.inf))) - margin
 
             def evaluate(
                 U: Array, gradient: bool, given: _Posterior = given, best: float = best
@@ -374,7 +378,7 @@ class GaussianProcess:
                     return value, None
                 return value, by_mean_[:, None] * d_mean + by_var[:, None] * d_var
 
-            found = search.run(evaluate, by_mean, starts, waiting, self._U if avoid_known else self._U[:0])
+            found = search.run(evaluate, by_mean, starts, waiting, avoid)
             optima = found if i == 0 else optima
             u = search.chosen
             value, _ = evaluate(u[None, :], False)
@@ -411,6 +415,10 @@ class GaussianProcess:
         if np.any(np.isnan(U[:, self._columns[~self._conditional]])):
             raise ValueError(f"{name} must have a code in every block without conditions, but got NaN; give one")
         return U
+
+
+def _margin(utility: Utility) -> float:
+    return PI_MARGIN if utility.kind in ("pi", "log_pi") else 0.0
 
 
 def _quantised(scale: float) -> float:

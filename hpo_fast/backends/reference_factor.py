@@ -12,6 +12,7 @@ from hpo_fast.backends.base import Array
 from hpo_fast.errors import NumericalError
 
 EPS = float(np.finfo(np.float64).eps)
+LEAST_PIVOT = 1e-10  # what is left of s2 below that is rounding for the most part
 SAME_ROW = 1e-16  # squared scaled distance below which two rows are one
 LADDER = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)  # jitter, times s2
 
@@ -39,11 +40,15 @@ def factorise(r2: Array, K: Array, v: Array, s2: float) -> Factor:
         NumericalError: no jitter helps; `row` is the first such row.
     """
     n = len(v)
-    floor = 32.0 * EPS * np.arange(1, n + 1)
+    broken = ~np.isfinite(np.tril(K)).all(axis=1) | ~np.isfinite(v)  # by its own variance, or with a row before it
+    if np.any(broken):
+        row = int(np.flatnonzero(broken)[0])
+        raise NumericalError(f"the covariance must be finite, but row {row} is not; give smaller parameters", row=row)
+    floor = np.maximum(LEAST_PIVOT, 32.0 * EPS * np.arange(1, n + 1))
     everyone = np.arange(n)
     try:
         L = cholesky(K + np.diag(v), lower=True)
-        if np.all(np.diag(L) ** 2 >= floor * (s2 + v)):
+        if np.all(np.diag(L) > 0.0) and np.all(np.diag(L) ** 2 >= floor * (s2 + v)):
             return Factor(L, everyone, everyone, np.zeros(n))
     except LinAlgError:
         pass
@@ -57,14 +62,14 @@ def factorise(r2: Array, K: Array, v: Array, s2: float) -> Factor:
         c = solve_triangular(L[:r, :r], K[rows, i], lower=True) if r else np.empty(0)
         rest = s2 - c @ c
         extra = 0.0
-        if rest + v[i] < floor[i] * (s2 + v[i]):
+        if rest + v[i] <= 0.0 or rest + v[i] < floor[i] * (s2 + v[i]):
             twins = np.flatnonzero(r2[rows, i] < SAME_ROW)
             if twins.size:
                 group[i] = twins[0]
                 continue
             for step in LADDER:
                 extra = step * s2
-                if rest + v[i] + extra >= floor[i] * (s2 + v[i] + extra):
+                if 0.0 < rest + v[i] + extra >= floor[i] * (s2 + v[i] + extra):
                     break
             else:
                 raise NumericalError(

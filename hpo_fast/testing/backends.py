@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hpo_fast.backends.base import KERNELS, UTILITIES, Surrogate, Utility
 from hpo_fast.backends.reference import GaussianProcess as Reference
+from hpo_fast.errors import NumericalError
 from hpo_fast.space import Between, Categorical, Float, Int, Ordinal, Space
 from hpo_fast.space.layout import Layout
 
@@ -563,6 +564,41 @@ class BackendContract:
             assert_close(found.values, told.score(Utility(), found.U), 1e-6, f"the value with pending points on {name}")
             assert_close(found.mean, handle.predict(found.U)[0], 1e-8, f"the mean with pending points on {name}")
             assert_close(found.var, told.predict(found.U)[1], 1e-6, f"the variance with pending points on {name}")
+
+    def test_failed_points_are_avoided_in_any_case(self) -> None:
+        space = self.spaces()["finite"]
+        everything = unique(points(space, 4000, 0))
+        Y = np.where(np.arange(16) < 15, np.inf, 0.0)[:, None]
+        handle = self.make(space.layout)
+        handle.append(everything, Y)
+        found = handle.maximise(Utility("ucb"), 1, None, (5, 6))
+        assert np.array_equal(found.U, everything[15:], equal_nan=True), "fifteen points of sixteen have failed"
+
+    def test_a_failing_verb_changes_nothing(self) -> None:
+        """A point so far out that the covariance overflows, and parameters so large that it does, leave no trace."""
+        space = self.spaces()["floats"]
+        U, Y = history(space, 70, 1)
+        handle, other = self.make(space.layout), self.make(space.layout)
+        handle.append(U, Y)
+        other.append(U, Y)
+        far = np.concatenate([U[:2], np.full((1, space.d), 1e170)])
+        try:
+            handle.append(far, Y[:3])
+        except NumericalError as error:
+            assert error.row == 72, f"the row is counted from the first one told, but the error says {error.row}"
+        else:
+            raise AssertionError("a covariance that is not finite must be a NumericalError")
+        self.assert_same_state(handle, other, space, "after an append that failed")
+        huge = handle.theta
+        huge[0, -2] = 800.0
+        for verb in (handle.set_theta, handle.log_likelihood):
+            try:
+                verb(huge)
+            except NumericalError:
+                pass
+            else:
+                raise AssertionError(f"{verb.__name__} at a variance of e^800 must be a NumericalError")
+        self.assert_same_state(handle, other, space, "after a theta that failed")
 
     def test_known_points_are_avoided(self) -> None:
         space = self.spaces()["finite"]
