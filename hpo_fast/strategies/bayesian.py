@@ -25,7 +25,7 @@ MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
 OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
 DETERMINISTIC_NOISE = 1e-6  # the least that keeps a covariance of close points factorisable, in units of the spread
-MOST_RETRIES = 16  # searches for a point that has not failed, before the space is filled instead
+OWN_KINDS = ("initial", "model", "quasi_random")  # of the notes written here
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +175,21 @@ class BayesianOptimization(Strategy):
         self._decided = self._newest(self._decided, observations.numbers, observations.notes)
         self._untold.append((U, Y))
         try:
-            self._catch_up(self._decided)
+            # A trial that is still pending may have paid for a newer theta, which only the next ask gets to see: theta
+            # changes there, and here only where nothing has to be factorised again for it.
+            if self._handle.n == 0:
+                self._set_theta(self._decided)
+            self._take_in()
         except NumericalError:
             pass  # the rows wait for the next ask, whose note says why
 
-    def _catch_up(self, decided: _Decided) -> None:
-        """Brings the handle to the newest theta, then to all rows told: one factorisation, then appends."""
+    def _set_theta(self, decided: _Decided) -> None:
         theta = self._first_theta if decided.theta is None else np.array([decided.theta])
         if not np.array_equal(theta, self._handle.theta):
             self._handle.set_theta(theta)
+
+    def _take_in(self) -> None:
+        """Appends the rows told to the handle."""
         if self._untold:
             U, Y = (np.concatenate(part) for part in zip(*self._untold, strict=True))
             self._handle.append(U, Y)
@@ -197,13 +203,15 @@ class BayesianOptimization(Strategy):
         optima_number, optima = decided.optima_number, decided.optima
         p = self._first_theta.shape[1]
         for number, note in zip(numbers, notes, strict=True):
+            if note.get("kind") not in OWN_KINDS:  # another strategy asked that trial
+                continue
             fit = note.get("fit")
             if fit is not None and len(fit["theta"]) == p and (fit["n"], number) > (fit_n, fit_number):
                 fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
                 if self._deterministic:  # the note may be from a strategy that inferred the noise
                     theta = (*theta[:-1], float(self._first_theta[0, -1]))
             found = note.get("optima")
-            if found is not None and number > optima_number:
+            if found and len(found[0]) == self._space.d and number > optima_number:
                 optima_number = int(number)
                 optima = tuple(tuple(math.nan if x is None else float(x) for x in row) for row in found)
         return _Decided(fit_n, fit_number, theta, optima_number, optima)
@@ -224,51 +232,50 @@ class BayesianOptimization(Strategy):
         return proposals
 
     def _propose(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal | None:
-        asked = {_key(u) for u in waiting}
-        never = self._failed | self._told | asked if self._deterministic else self._failed
-        if self._few is not None and len(never) >= len(self._few):
+        if self._few is not None and len(self._never(waiting)) >= len(self._few):
             return None
-        seen = self._told | asked
         if self._n_told + len(waiting) < self._n_first or not self._n_valid:
-            return Proposal(self._design.point(number, seen, never, self._few), {"kind": "initial"})
-        try:
-            return self._search(number, waiting, decided)
-        except NumericalError as error:
-            u = self._design.point(number, seen, never, self._few)
-            return Proposal(u, {"kind": "quasi_random", "reason": str(error)})
-
-    def _search(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal:
-        handle = self._handle
-        self._catch_up(decided)
+            return Proposal(self._filling(number, waiting), {"kind": "initial"})
         note: dict[str, Any] = {"kind": "model"}
+        try:
+            return Proposal(self._search(number, waiting, decided, note), note)
+        except NumericalError as error:
+            note |= {"kind": "quasi_random", "reason": str(error)}  # and the fit, if it is that far: it was paid for
+            return Proposal(self._filling(number, waiting), note)
+
+    def _never(self, waiting: list[FloatArray]) -> set[bytes]:
+        """Points that must not be asked. O(n): for the first trials, for small spaces, and when the model failed."""
+        return self._failed | self._told | {_key(u) for u in waiting} if self._deterministic else self._failed
+
+    def _filling(self, number: int, waiting: list[FloatArray]) -> FloatArray:
+        """A point that fills the space, asked without the model."""
+        seen = self._told | {_key(u) for u in waiting}
+        return self._design.point(number, seen, self._never(waiting), self._few)
+
+    def _search(self, number: int, waiting: list[FloatArray], decided: _Decided, note: dict[str, Any]) -> FloatArray:
+        """The point that promises most; what was decided on the way goes into `note`."""
+        handle = self._handle
+        self._set_theta(decided)
+        self._take_in()
         n = handle.n
         if n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
             handle.refit()
             note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
-        starts = np.array(decided.optima) if decided.optima else None
-        avoided = list(waiting)
-        for _ in range(MOST_RETRIES):
-            found = handle.maximise(
-                self._utility,
-                1,
-                np.array(avoided) if avoided else None,
-                (self._seed, number),
-                starts=starts,
-                avoid_known=self._deterministic,
-            )
-            u = self._space.canonical(found.U)[0]
-            if _key(u) not in self._failed:
-                break
-            avoided.append(u)  # a failed point: as good as pending, so that the search leaves it
-        else:
-            raise NumericalError(f"the search must find a point that has not failed, but {MOST_RETRIES} gave none")
+        found = handle.maximise(
+            self._utility,
+            1,
+            np.array(waiting) if waiting else None,
+            (self._seed, number),
+            starts=np.array(decided.optima) if decided.optima else None,
+            avoid_known=self._deterministic,
+        )
         scale = float(handle.scale[0])
         note["mean"] = _finite(float(handle.shift[0]) + scale * float(found.mean[0, 0]))
         note["sd"] = _finite(scale * math.sqrt(float(found.var[0, 0])))
         note["acquisition"] = _finite(float(found.values[0]))
         optima = np.round(found.optima[:MOST_OPTIMA], OPTIMA_DIGITS)
         note["optima"] = [[None if math.isnan(x) else x for x in row] for row in optima.tolist()]
-        return Proposal(u, note)
+        return self._space.canonical(found.U)[0]
 
     @property
     def done(self) -> bool:

@@ -256,8 +256,13 @@ def test_two_processes_on_one_journal_agree():
 def test_notes_of_another_strategy_are_no_harm():
     driver = Driver(BayesianOptimization(n_initial=2), FLOATS)
     driver.run(4)
-    strange = {"fit": {"n": 9, "theta": [0.0]}, "optima": None, "kind": "?"}
-    driver.told = [(n, u, y, s, strange) for n, u, y, s, _ in driver.told]
+    strange = [
+        {"fit": {"n": 9, "theta": [0.0]}, "optima": None, "kind": "?"},
+        {"fit": True, "optima": [[0.5]]},
+        {"kind": "model", "optima": [[0.5]]},
+        {"kind": "model", "fit": {"n": 4, "theta": [0.0]}},
+    ]
+    driver.told = [(n, u, y, s, note) for (n, u, y, s, _), note in zip(driver.told, strange, strict=True)]
     fresh = Driver(BayesianOptimization(n_initial=2), FLOATS)
     fresh.told, fresh.next_number = driver.told, 4
     fresh.tell_strategy(fresh.strategy)
@@ -275,8 +280,37 @@ def test_notes_of_another_strategy_are_no_harm():
 # -- which points ----------------------------------------------------------------------------------------------------
 
 
-def test_eight_asks_in_a_row_are_eight_sensible_points():
-    driver = Driver(BayesianOptimization(), FLOATS)
+def test_an_untold_trial_that_paid_for_a_refit_costs_one_factorisation():
+    driver = Driver(BayesianOptimization(n_initial=4), FLOATS)
+    driver.run(70)  # beyond the refit after every tell
+    strategy = driver.strategy
+    while "fit" not in driver.waiting.get(driver.next_number - 1, (None, {}))[1]:
+        (number,) = driver.ask()
+        if "fit" not in driver.waiting[number][1]:
+            driver.tell([number])
+    counted = Counting(strategy._handle)
+    strategy._handle = counted
+    for _ in range(5):  # the payer stays pending
+        (number,) = driver.ask()
+        driver.tell([number])
+    assert counted.calls.count("set_theta") <= 1
+    assert counted.calls.count("append") == 5
+
+
+class Counting:
+    """A handle that notes which verbs are called."""
+
+    def __init__(self, handle):
+        self._handle, self.calls = handle, []
+
+    def __getattr__(self, name):
+        self.calls.append(name)
+        return getattr(self._handle, name)
+
+
+@pytest.mark.parametrize("acquisition", ["log_ei", "ei", "log_pi", "pi", "ucb"])
+def test_eight_asks_in_a_row_are_eight_sensible_points(acquisition):
+    driver = Driver(BayesianOptimization(acquisition), FLOATS)
     driver.run(6)
     asked = np.array([driver.waiting[n][0] for _ in range(8) for n in driver.ask()])
     apart = np.linalg.norm(asked[:, None] - asked[None], axis=2) + np.eye(8)
@@ -364,6 +398,8 @@ def test_numerical_trouble_never_reaches_the_user(verb):
     driver.run(1)
     driver.run(1)
     note = notes(driver)[7]
+    assert ("fit" in note) == (verb == "maximise"), "what was fitted before the trouble is kept"
+    note.pop("fit", None)
     assert note == {"kind": "quasi_random", "reason": "no factor of this matrix"}
     driver.strategy._handle.broken.clear()
     driver.run(1)
