@@ -30,7 +30,10 @@ def library(name, sources, flags=()):
     return (name, {"sources": sources, "include_dirs": ["csrc"], "cflags": [*BASE, *flags], "obj_deps": {"": HEADERS}})
 
 
-CORE = [f"csrc/hpo/{name}.cpp" for name in ("dispatch", "pool", "factor", "likelihood", "posterior", "gp")]
+CORE = [
+    f"csrc/hpo/{name}.cpp"
+    for name in ("dispatch", "pool", "factor", "likelihood", "posterior", "gp", "gp_fit", "gp_search")
+]
 # The core comes first: a linker takes from a static library what those before it ask for.
 LIBRARIES = [
     library("hpo_core", CORE),

@@ -1,0 +1,98 @@
+// The next points: pending ones, candidates, the search, one point after the other.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "hpo/gp.hpp"
+
+namespace hpo {
+
+namespace {
+// What the search climbs in place of `utility`: where that is flat 0 its logarithm still has a slope, and the same
+// maximum.
+Utility logarithmic(Utility utility) {
+  if (utility.kind == UtilityKind::ei) utility.kind = UtilityKind::log_ei;
+  if (utility.kind == UtilityKind::pi) utility.kind = UtilityKind::log_pi;
+  return utility;
+}
+}  // namespace
+
+// A pending point enters with the posterior mean as its value: the mean stays as it is, the variance falls.  It counts
+// as known almost exactly: with the inferred noise the points of a batch would clump.
+void GaussianProcess::push_pending(const double* u) {
+  points_.append(u);
+  noise_.push_back(1e-6 * std::exp(theta_[layout_.b]));
+  V_.extend_by_rows(matrix(), points_.n());
+}
+
+void GaussianProcess::drop_pending() {
+  points_.truncate(n());
+  noise_.resize(n());
+  V_.truncate(matrix(), n());
+}
+
+MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<const double> pending, Key key,
+                                        Mat<const double> starts, bool avoid_known) {
+  check_points(pending, "pending");
+  check_points(starts, "starts");
+  struct Restore {
+    GaussianProcess* gp;
+    ~Restore() { gp->drop_pending(); }
+  } restore{this};
+
+  // The best points told, a twentieth of all but at least 5 and at most 50: the search perturbs them.
+  std::vector<std::int64_t> rows(n());
+  std::iota(rows.begin(), rows.end(), std::int64_t{0});
+  rows.erase(std::remove_if(rows.begin(), rows.end(), [&](std::int64_t i) { return !std::isfinite(Y_[i]); }),
+             rows.end());
+  const std::int64_t count = std::min<std::int64_t>(static_cast<std::int64_t>(rows.size()),
+                                                    std::min<std::int64_t>(50, std::max<std::int64_t>(5, n() / 20)));
+  std::partial_sort(rows.begin(), rows.begin() + count, rows.end(),
+                    [&](std::int64_t i, std::int64_t j) { return Y_[i] < Y_[j] || (Y_[i] == Y_[j] && i < j); });
+  std::vector<double> best;
+  for (std::int64_t i = 0; i < count; ++i)
+    best.insert(best.end(), U_.data() + rows[i] * d(), U_.data() + (rows[i] + 1) * d());
+  std::vector<double> lengthscale(layout_.b);
+  for (std::int64_t j = 0; j < layout_.b; ++j) lengthscale[j] = std::exp(theta_[j]);
+
+  KnownPoints asked(layout_);
+  utility.best = warp_.best;
+  if (pending.rows) {
+    std::vector<double> mean(pending.rows), var(pending.rows);
+    posterior().predict(pending, mean.data(), var.data(), nullptr, nullptr);
+    for (std::int64_t i = 0; i < pending.rows; ++i) {
+      utility.best = std::min(utility.best, mean[i]);
+      asked.insert(pending.row(i));
+      push_pending(pending.row(i));
+    }
+  }
+  MaximumResult result;
+  for (std::int64_t i = 0; i < q; ++i) {
+    PosteriorScorer scorer(posterior(), logarithmic(with_margin(utility)));
+    // Each of the q searches draws its own candidates: the high half of the number is free.
+    const SearchInput input{{best.data(), count, d()},
+                            starts,
+                            {lengthscale.data(), layout_.b},
+                            {avoid_known ? &told_ : &failed_, &asked},
+                            {key.seed, key.number + (static_cast<std::uint64_t>(i) << 40)}};
+    const SearchResult found = Search(layout_, scorer, input).run();
+    double mean, var;
+    posterior_.predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
+    result.U.insert(result.U.end(), found.u.begin(), found.u.end());
+    result.values.push_back(utility_value(with_margin(utility), mean, var));
+    result.mean.push_back(mean);
+    result.var.push_back(var);
+    if (i == 0) {
+      result.optima = found.optima;
+      result.n_optima = found.n_optima;
+    }
+    if (i + 1 == q) break;
+    utility.best = std::min(utility.best, mean);
+    asked.insert(found.u.data());
+    push_pending(found.u.data());
+  }
+  return result;
+}
+
+}  // namespace hpo
