@@ -654,5 +654,5 @@ def test_importing_the_space_imports_numpy_and_nothing_heavy():
         "import numpy, sys; before = set(sys.modules); import hpo_fast.space; "
         "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"statistics", "fractions", "decimal", "pandas", "sqlite3"} & set(out)
