@@ -1,7 +1,7 @@
 """`hpo-fast bench compare`: every figure that must be reached, against each installed peer, in one run.
 
 Units run one by one, each in a child process, and are kept: a stopped comparison goes on where it was. A kept result
-counts for the same code of ours, versions of the peer, arguments and threads only.
+counts for the same code of ours and of the benchmarks, versions, processor, arguments and threads only.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 from hpo_fast_bench import machine, parts
 from hpo_fast_bench.child import ChildFailed, call
-from hpo_fast_bench.methods import MissingPeer, need
+from hpo_fast_bench.methods import OPTUNA_GP, SKLEARN, MissingPeer, need
 from hpo_fast_bench.parts import Part, Unit
 from hpo_fast_bench.report import table
 
 PEERS = ("optuna", "sklearn")
-_PACKAGES = {"optuna": ("optuna", "torch", "greenlet", "numpy", "scipy"), "sklearn": ("scikit-learn", "numpy", "scipy")}
+_PACKAGES = {"optuna": OPTUNA_GP, "sklearn": SKLEARN}
 
 
 def say(text: str) -> None:
@@ -49,7 +49,8 @@ class Store:
             "function": unit.function,
             "arguments": unit.arguments,
             "threads": threads,
-            "bench": machine.bench_code(unit.function.partition(":")[0].rpartition(".")[2]),
+            "bench": machine.bench_code(),
+            "computer": machine.computer(),
         }
         for user in unit.uses:
             if user == "ours":
@@ -60,27 +61,22 @@ class Store:
         return self._folder / f"{unit.key}-{digest}.json"
 
     def result(self, part: Part, unit: Unit, threads: int) -> dict[str, Any]:
-        """The kept result, or a new one, with its threads, seconds, the machine's load before it, and its end."""
+        """The kept result, or a new one, with its seconds, and the machine and its load before it."""
         path = self.path(unit, threads)
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())
-            say(f"{part.name}: {unit.key} is kept from {found['ended']}")
+            say(f"{part.name}: {unit.key} is kept from {found['environment']['date']}")
             return found
         say(f"{part.name}: {unit.key} ...")
         path.parent.mkdir(parents=True, exist_ok=True)
         arguments = {**unit.arguments, "threads": threads}
         if unit.scratch:
             arguments["scratch"] = str(path.with_suffix("").resolve())
-        began, load = time.perf_counter(), round(os.getloadavg()[0], 2)
+        environment = machine.describe(threads)
+        began = time.perf_counter()
         result = call(unit.function, arguments, threads, unit.timeout)
         seconds = time.perf_counter() - began
-        kept = {
-            "result": result,
-            "threads": threads,
-            "seconds": round(seconds, 1),
-            "load_at_start": load,
-            "ended": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        }
+        kept = {"result": result, "seconds": round(seconds, 1), "environment": environment}
         write(path, kept)
         say(f"{part.name}: {unit.key} took {seconds:.1f} s")
         return kept
@@ -98,19 +94,19 @@ def run_part(part: Part, folder: Path, threads: int, quick: bool, peers: Sequenc
     """Measures one part, stores and prints its table.
 
     Returns:
-        What stands in the part's file: status "measured", "not run" or "failed", rows, units, where from.
+        What stands in the part's file, whichever came of it, so that no older file keeps standing: status "measured",
+        "not run" or "failed", rows, units with where each comes from.
     """
     document: dict[str, Any] = {"part": part.name, "title": part.title, "note": part.note, "quick": quick}
-    document["environment"] = machine.describe(threads)
     try:
         if part.peer is not None and part.peer not in peers:
             raise MissingPeer(f"needs the peer {part.peer}, which --peers leaves out")
         need(*part.needs)
     except MissingPeer as missing:
-        document |= {"status": "not run", "reason": str(missing), "rows": []}
+        document |= {"status": "not run", "reason": str(missing), "rows": [], "units": {}}
     else:
         document |= _measured(part, Store(folder, part.name), threads, quick)
-        write(folder / f"{part.name}.json", document)
+    write(folder / f"{part.name}.json", document)
     print(table(document), flush=True)
     return document
 
@@ -137,6 +133,17 @@ def _measured(part: Part, store: Store, threads: int, quick: bool) -> dict[str, 
     return {"status": "measured", "rows": rows, "units": ordered}
 
 
+def summary(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many targets were reached, and by name what was missed, failed, was not run or not asked for."""
+    targets = [row for document in documents for row in document["rows"] if row["reached"] is not None]
+    missed = [row["figure"] for row in targets if not row["reached"]]
+    lines = [f"{len(targets) - len(missed)} of {len(targets)} targets reached", *(f"MISSED: {m}" for m in missed)]
+    for status in ("failed", "not run"):
+        lines += [f"{status.upper()}: {d['part']} ({d['reason']})" for d in documents if d["status"] == status]
+    others = [name for name in parts.NAMES if name not in {document["part"] for document in documents}]
+    return [*lines, f"NOT ASKED FOR: {', '.join(others)}"] if others else lines
+
+
 def compare(folder: Path, names: Sequence[str], peers: Sequence[str], threads: int, quick: bool) -> int:
     """Runs the parts in turn.
 
@@ -146,7 +153,5 @@ def compare(folder: Path, names: Sequence[str], peers: Sequence[str], threads: i
     if quick:
         say("--quick: budgets for tests; the figures prove nothing")
     documents = [run_part(parts.part(name), folder, threads, quick, peers) for name in names]
-    targets = [row for document in documents for row in document["rows"] if row["reached"] is not None]
-    missed = [row["figure"] for row in targets if not row["reached"]]
-    print(f"{len(targets) - len(missed)} of {len(targets)} targets reached" + "".join(f"\nMISSED: {m}" for m in missed))
+    print("\n".join(summary(documents)))
     return int(any(document["status"] == "failed" for document in documents))

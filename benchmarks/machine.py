@@ -35,6 +35,14 @@ def describe(threads: int) -> dict[str, Any]:
     }
 
 
+@cache
+def computer() -> dict[str, str | None]:
+    """What a kept figure depends on besides the code, the peer and the threads."""
+    here = describe(0)
+    own = {name: here[name] for name in ("machine", "cpu", "instruction_set", "python")}
+    return own | {name: version(name) for name in ("numpy", "scipy")}
+
+
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,10 +70,9 @@ def our_code() -> str:
 
 
 @cache
-def bench_code(module: str) -> str:
-    """The same of what decides the content of a measurement, `module` being the file that takes it."""
-    files = ("functions.py", "problems.py", "histories.py", "methods.py", "run.py", "blocks.py", f"{module}.py")
-    return _digest(Path(__file__).parent, files)
+def bench_code() -> str:
+    """The same of all of the benchmarks, for a measurement calls more than the file that it stands in."""
+    return _digest(Path(__file__).parent, ("*.py",))
 
 
 def _digest(root: Path, patterns: tuple[str, ...]) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from hpo_fast_bench.machine import version
 
 from hpo_fast import Between, Categorical, Float, Int, Space, Study
 
 Columns = Mapping[str, npt.NDArray[np.float64]]
 
+# What the extra `bench` installs, and the least version of each.
+LEAST = {"optuna": (5, 0), "torch": (2, 0), "greenlet": (3, 0), "threadpoolctl": (3, 0), "scikit-learn": (1, 5)}
+# Optuna's GPSampler needs torch, climbs in batches only with greenlet, and takes the threads that suit it best only
+# with threadpoolctl.
+OPTUNA_GP = ("optuna", "torch", "greenlet", "threadpoolctl")
+SKLEARN = ("scikit-learn", "threadpoolctl")
+
 
 class MissingPeer(RuntimeError):
-    """A peer, or what makes it fast, is not installed; the message says what to install."""
+    """A peer, or what makes it fast, is not installed or too old; the message says what to install."""
 
 
 class Session(Protocol):
@@ -106,12 +114,17 @@ def _holds(condition: Any, params: Mapping[str, Any]) -> bool:
     return any(a.low <= value <= a.high if isinstance(a, Between) else a == value for a in condition.allowed)
 
 
-def need(*modules: str) -> None:
-    """Raises MissingPeer unless all are installed; greenlet and torch are what makes Optuna's sampler fast at all."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+def need(*packages: str) -> None:
+    """Raises MissingPeer unless all are installed in the versions that the comparison is fair to."""
+    missing, install = [], []
+    for name in packages:
+        found, least = version(name), LEAST[name]
+        if found is None or tuple(int(number) for number in re.findall(r"\d+", found)[:2]) < least:
+            wanted = ".".join(map(str, least))
+            missing.append(f"{name} >= {wanted} ({'not installed' if found is None else f'{found} is installed'})")
+            install.append(f'"{name}>={wanted}"')
     if missing:
-        names = {"sklearn": "scikit-learn"}
-        raise MissingPeer(f"needs {', '.join(missing)}: pip install {' '.join(names.get(m, m) for m in missing)}")
+        raise MissingPeer(f"needs {', '.join(missing)}: pip install {' '.join(install)}")
 
 
 def _ours(space: Space, seed: int, threads: int) -> OurSession:
@@ -125,7 +138,7 @@ def _random(space: Space, seed: int, threads: int) -> OurSession:
 
 
 def _optuna_gp(space: Space, seed: int, threads: int) -> OptunaSession:
-    need("optuna", "torch", "greenlet", "scipy")
+    need(*OPTUNA_GP)
     import optuna
     import torch
 

@@ -197,7 +197,7 @@ def _all() -> list[Problem]:
         Problem(
             "switch8_conditional", "mixed", _switch_space(), _switch, 0.0, 0.0,
             {"model": "hartmann3", "h0": _H3_BEST[0], "h1": _H3_BEST[1], "h2": _H3_BEST[2]},
-            LIBRARY + "; a choice among Branin, camel and Hartmann3, each with its own parameters",
+            LIBRARY + "; a composite of our own: a choice among Branin, camel and Hartmann3, each with its parameters",
         ),
     ]  # fmt: skip
 

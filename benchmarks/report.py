@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,30 @@ def table(document: Mapping[str, Any]) -> str:
     lines.append(markdown(["figure", *columns, "target", "reached"], cells))
     if document.get("note"):
         lines.append(document["note"])
-    where = document["environment"]
-    versions = ", ".join(f"{name} {v}" for name, v in where["versions"].items())
-    lines.append(
-        f"{where['cpu']}, {where['cores']} cores, {where['threads']} threads, {where['instruction_set']}, "
-        f"load {where['load_at_start']}, Python {where['python']}, {versions}, {where['date']}"
-    )
-    return "\n".join(lines)
+    # The verb `speed` keeps no units: all of it comes from one machine and one run.
+    units = document.get("units", {"": document})
+    return "\n".join([*lines, *origins([unit["environment"] for unit in units.values()])])
+
+
+def origins(environments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each machine, threads and versions among the measurements, with their loads and dates."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for where in environments:
+        versions = ", ".join(f"{name} {v}" for name, v in where["versions"].items())
+        text = (
+            f"{where['cpu']}, {where['cores']} cores, {where['threads']} threads, {where['instruction_set']}, "
+            f"Python {where['python']}, {versions}"
+        )
+        groups.setdefault(text, []).append(where)
+    return [
+        f"{text}, load {_span(w['load_at_start'] for w in group)}, {_span(w['date'] for w in group)}"
+        for text, group in groups.items()
+    ]
+
+
+def _span(values: Iterable[Any]) -> str:
+    found = sorted(set(values))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def report(folder: Path) -> int:

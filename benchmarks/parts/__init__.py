@@ -57,7 +57,7 @@ class Part:
         title: the heading of its table.
         units: quick -> the measurements; quick is for tests, with budgets that prove nothing.
         rows: results by key -> the table.
-        needs: modules of the peer and of what makes it fast; they must be installed.
+        needs: packages: the peer and what makes it fast; they must be installed.
         peer: what `--peers` calls it, or None.
         parallel: measurements at once; more than one only where no time is measured.
         note: how to read it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -61,10 +60,7 @@ def cells(result: dict[str, Any], unit: float = 1e3, name: str = "ms") -> dict[s
 
 @contextmanager
 def peer_threads(count: int) -> Iterator[None]:
-    """Hold BLAS, OpenMP and torch at `count` threads; without threadpoolctl they stay as they were started."""
-    if importlib.util.find_spec("threadpoolctl") is None:
-        yield
-        return
+    """Hold BLAS, OpenMP and torch at `count` threads."""
     from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")

@@ -38,6 +38,17 @@ def data(name: str, n: int, seed: int = 0) -> tuple[Any, Any, Any]:
     return problem.space.layout, U, np.array([problem.f(problem.space.decode(u)) for u in U])
 
 
+def prior_of_logarithms(layout: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation of each logarithm in theta under the prior, read off an empty handle.
+
+    Its log posterior is the log prior, and that of a log-normal x has the slope -1 - (ln x - mean)/sd^2 in ln x.
+    """
+    handle = gaussian_process(layout)
+    at = [handle.log_likelihood(np.full((1, layout.b + 2), x), gradient=True, prior=True)[1] for x in (0.0, 1.0)]
+    precision = at[0][0] - at[1][0]
+    return (1.0 + at[0][0]) / precision, precision**-0.5
+
+
 def measure(name: str, n: int, starts: int, threads: int) -> dict[str, Any]:
     """A refit of ours, then the long search on the same log posterior within the same bounds."""
     layout, U, y = data(name, n)
@@ -58,18 +69,12 @@ def measure(name: str, n: int, starts: int, threads: int) -> dict[str, Any]:
         assert slope is not None
         return -float(value[0]), -slope[0]
 
+    mean, sd = prior_of_logarithms(layout)
     rng = np.random.default_rng(1)
     reached = []
     for start in range(starts):
         # The default start, then draws from the prior of the parameters' logarithms.
-        drawn = np.concatenate(
-            [
-                rng.normal(np.sqrt(2.0) + 0.5 * np.log(b), np.sqrt(3.0), b),
-                rng.normal(0.0, 1.0, 1),
-                rng.normal(-4.0, 1.0, 1),
-            ]
-        )
-        x = np.clip(first if start == 0 else drawn, box[:, 0], box[:, 1])
+        x = np.clip(first if start == 0 else rng.normal(mean, sd), box[:, 0], box[:, 1])
         found = minimize(
             loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-5}
         )

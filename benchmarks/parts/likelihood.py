@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.histories import history
+from hpo_fast_bench.methods import SKLEARN
 from hpo_fast_bench.parts import Part, Row, Unit
 from hpo_fast_bench.parts.blocks import RUNS, alternate, block, cells, faster_threads, figures, peer_threads
 
@@ -105,7 +106,7 @@ PART = Part(
     "log marginal likelihood + gradient against scikit-learn",
     _units,
     _rows,
-    ("sklearn",),
+    SKLEARN,
     "sklearn",
     note="Both at the same parameters; difference: of the values, relative, and of the gradients, largest entry.",
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hpo_fast_bench.methods import OPTUNA_GP
 from hpo_fast_bench.parts import Part, Row, Unit
 from hpo_fast_bench.problems import PROBLEMS
 from hpo_fast_bench.statistics import NOT_WORSE, normalised_regret, upper_bound
@@ -51,10 +53,12 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
     for kind in dict.fromkeys(PROBLEMS[name].kind for name in names):
         chosen = [PROBLEMS[name].kind == kind for name in names]
         rows.append(_row(f"class {kind}", mine[chosen], other[chosen]))
-    bound = upper_bound(mine - other)
+    plain = [not any(parameter.conditions for parameter in PROBLEMS[name].space.values()) for name in names]
+    if 0 < sum(plain) < len(plain):
+        rows.append(_row(f"the {sum(plain)} problems without conditions", mine[plain], other[plain]))
     overall = _row("all problems", mine, other)
-    cells = {**overall.cells, "upper 95 %": bound}
-    rows.append(Row(overall.figure, cells, f"upper bound <= {NOT_WORSE}", bound <= NOT_WORSE))
+    reached = bool(overall.cells["upper 95 %"] <= NOT_WORSE)
+    rows.append(replace(overall, target=f"upper bound <= {NOT_WORSE}", reached=reached))
     return rows
 
 
@@ -74,9 +78,12 @@ PART = Part(
     "normalised regret after 60 trials against Optuna GPSampler",
     _units,
     _rows,
-    ("optuna", "torch", "greenlet"),
+    OPTUNA_GP,
     "optuna",
     parallel=2,
     note="Mean over the paired seeds; 0 is the optimum, 1 the median of 20 runs of random search. The bound comes from "
-    "a bootstrap over problems and, in each, seeds; in the line of one problem, over its seeds. One thread a process.",
+    "a bootstrap over problems and, in each, seeds; in the line of one problem, over its seeds. One thread a process. "
+    "The conditional problem is a composite of our own, of public functions. On it Optuna's GPSampler models only the "
+    "intersection search space, the parameters that all trials have, here the choice of the function alone, and draws "
+    "the others at random; so the bound is also printed without that problem.",
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,44 @@ def test_a_missed_target_stands_as_missed() -> None:
         {"figure": "speed", "cells": {"ratio": 3.14159}, "target": ">= 20 x", "reached": False},
         {"figure": "more", "cells": {"other": 2}, "target": "", "reached": None},
     ]
-    document = {"title": "T", "status": "measured", "rows": rows, "environment": machine.describe(2)}
+    where = machine.describe(2)
+    document = {"title": "T", "status": "measured", "rows": rows, "units": {"one": {"environment": where}}}
     lines = report.table(document).splitlines()
     assert "MISSED" in lines[4] and "3.142" in lines[4] and "yes" not in lines[5]
+
+
+def test_a_table_says_where_each_unit_comes_from() -> None:
+    first = {**machine.describe(1), "date": "2026-01-01", "load_at_start": 0.1}
+    later = {**first, "date": "2026-02-02", "load_at_start": 3.0}
+    lines = report.origins([later, first, {**first, "threads": 2}])
+    assert len(lines) == 2
+    assert "1 threads" in lines[0] and lines[0].endswith("load 0.1 to 3.0, 2026-01-01 to 2026-02-02")
+    assert "2 threads" in lines[1] and lines[1].endswith("load 0.1, 2026-01-01")
+
+
+def test_regret_is_also_bounded_without_the_conditional_problem() -> None:
+    from hpo_fast_bench.parts.regret import PART, USES
+
+    results = {}
+    for name, problem in PROBLEMS.items():
+        for method in USES:
+            # Ours is much better on the conditional problem and a little worse on all others.
+            above = {"hpo_fast_random": 1.0, "optuna_gp": 0.5}.get(method, 0.0 if "conditional" in name else 0.6)
+            best = {str(seed): {"60": problem.optimum + above} for seed in range(3)}
+            results[f"{method}--{name}"] = {"best": best}
+    *_, others, overall = PART.rows(results)
+    assert others.figure == "the 11 problems without conditions"
+    assert others.cells["ours - peer"] == pytest.approx(0.1) == others.cells["upper 95 %"]
+    assert overall.cells["ours - peer"] == pytest.approx((11 * 0.1 - 0.5) / 12)
+    assert overall.reached is False and overall.target == "upper bound <= 0.02"
+
+
+def test_long_fits_start_from_the_prior() -> None:
+    from hpo_fast_bench.parts.fit import prior_of_logarithms
+
+    mean, sd = prior_of_logarithms(PROBLEMS["hartmann6"].space.layout)
+    assert mean == pytest.approx([np.sqrt(2) + 0.5 * np.log(6)] * 6 + [0.0, -4.0])
+    assert sd == pytest.approx([np.sqrt(3)] * 6 + [1.0, 1.0])
 
 
 # -- child processes --------------------------------------------------------------------------------------------------
@@ -179,8 +214,10 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr()
     assert "| log posterior after a refit, median" in printed.out and "branin2-n30 took" in printed.err
     document = json.loads((tmp_path / "fit.json").read_text())
-    assert document["status"] == "measured" and document["environment"]["threads"] == 1
-    assert {"cpu", "date", "instruction_set", "versions"} <= set(document["environment"])
+    where = document["units"]["branin2-n30"]["environment"]
+    assert document["status"] == "measured" and where["threads"] == 1
+    assert {"cpu", "date", "load_at_start", "instruction_set", "versions"} <= set(where)
+    assert "NOT ASKED FOR: import_time, noop" in printed.out
     assert bench(*arguments) == 0
     again = capsys.readouterr()
     assert "branin2-n30 is kept" in again.err and "took" not in again.err
@@ -189,23 +226,50 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     assert "| branin2-n30" in capsys.readouterr().out
 
 
-def test_another_version_of_ours_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("our_code", lambda: "other"),
+        ("bench_code", lambda: "other"),
+        ("computer", lambda: {"cpu": "other"}),
+    ],
+)
+def test_what_a_figure_depends_on_is_measured_anew(
+    name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, (unit,) = compare.Store(tmp_path, "fit"), parts.part("fit").units(True)
     before = store.path(unit, 1)
     assert store.path(unit, 1) == before != store.path(unit, 2)
-    monkeypatch.setattr(machine, "our_code", lambda: "other")
+    monkeypatch.setattr(machine, name, value)
     assert store.path(unit, 1) != before
+
+
+def test_the_computer_of_a_figure_is_known() -> None:
+    found = machine.computer()
+    assert set(found) == {"machine", "cpu", "instruction_set", "python", "numpy", "scipy"}
+    assert all(found.values()) and found["numpy"] == np.__version__
 
 
 def test_a_part_without_its_peer_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "noop.json").write_text('{"status": "measured"}')
     assert bench("compare", "--quick", "--parts", "noop", "--peers", "sklearn", "--out", str(tmp_path)) == 0
-    assert "--peers leaves out" in capsys.readouterr().out
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "greenlet" else find_spec(name))
+    assert "NOT RUN: noop (needs the peer optuna, which --peers leaves out)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "noop.json").read_text())["status"] == "not run"
+    monkeypatch.setattr(methods, "version", {"optuna": "4.9.1", "torch": "2.13.0+cpu", "greenlet": "3.5"}.get)
     assert bench("compare", "--quick", "--parts", "tell_ask", "--out", str(tmp_path)) == 0
-    assert "pip install" in capsys.readouterr().out
+    said = (
+        "needs optuna >= 5.0 (4.9.1 is installed), threadpoolctl >= 3.0 (not installed): "
+        'pip install "optuna>=5.0" "threadpoolctl>=3.0"'
+    )
+    assert f"NOT RUN: tell_ask ({said})" in capsys.readouterr().out
+
+
+def test_versions_needed_are_those_of_the_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extra = dict(text.split(">=") for text in project["optional-dependencies"]["bench"])
+    assert {name: (*map(int, least.split(".")), 0)[:2] for name, least in extra.items()} == methods.LEAST
 
 
 def test_a_failing_part_is_an_error(
@@ -215,8 +279,10 @@ def test_a_failing_part_is_an_error(
         raise child.ChildFailed("the reason")
 
     monkeypatch.setattr(compare, "call", broken)
+    (tmp_path / "memory.json").write_text('{"status": "measured"}')
     assert bench("compare", "--quick", "--parts", "memory", "--out", str(tmp_path)) == 1
-    assert "the reason" in capsys.readouterr().out
+    assert "FAILED: memory (n200-d3: the reason)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "memory.json").read_text())["status"] == "failed"
     assert bench("report", str(tmp_path / "nothing")) == 1
 
 
@@ -236,8 +302,10 @@ def test_parts_of_ours_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["noop", "likelihood", "acquisition", "tell_ask", "regret"])
 def test_parts_with_peers_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for module in parts.part(name).needs:
-        pytest.importorskip(module)
+    try:
+        methods.need(*parts.part(name).needs)
+    except methods.MissingPeer as missing:
+        pytest.skip(str(missing))
     assert bench("compare", "--quick", "--parts", name, "--out", str(tmp_path)) == 0
     document = json.loads((tmp_path / f"{name}.json").read_text())
     assert document["status"] == "measured" and document["rows"]
