@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the run failed or was interrupted, 2 wrong usage.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it is not always UTF-8, and names and choices are any text
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if argv is None else argv)
     command = given[0] if given and given[0] in COMMANDS else None
     try:
@@ -52,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as end:  # argparse has printed its message, or the help
             return DONE if end.code == 0 else USAGE
         assert module is not None
-        code = int(module.run(args) or DONE)
+        try:
+            code = int(module.run(args) or DONE)
+        except SystemExit as end:  # from the user's code
+            return _say(command, f"the code that was run must not end the process, but it called {_call(end)}.", FAILED)
         print(end="", flush=True)  # here a broken pipe is caught
         return code
     except (Usage, StrategyError, SpaceError) as error:
@@ -62,8 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say(command, "interrupted", FAILED)
     except BrokenPipeError:  # `hpo-fast show study.db | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's end tries once more
+        _flush()
         return FAILED
+    except OSError as error:
+        _flush()
+        return _say(command, error, FAILED)
 
 
 def _load(command: str) -> ModuleType:
@@ -118,6 +127,18 @@ def _shielded(argument: str) -> str:
     except ValueError:
         return argument
     return " " + argument if argument.startswith("-") else argument
+
+
+def _call(end: SystemExit) -> str:
+    return "sys.exit()" if end.code is None else f"sys.exit({end.code!r})"
+
+
+def _flush() -> None:
+    """Print what is left, or drop it where standard output takes no more, else Python's end tries once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(command: str | None, error: object, code: int) -> int:

@@ -282,11 +282,13 @@ cdef class GaussianProcess:
     cdef object alone(self):
         """The lock of the verbs; in a forked child one that the parent's other threads do not hold for ever."""
         if os.getpid() != self.pid:
-            if self.lock.locked():
+            # Tried, not asked with locked(): a thread may hold the lock at the fork and not have said so yet.
+            if not self.lock.acquire(False):
                 raise RuntimeError(
                     "a handle must be idle when its process is forked, but a verb was running in another thread; make a "
                     "new handle in the child"
                 )
+            self.lock.release()
             self.pid = os.getpid()
         return self.lock
 

@@ -9,7 +9,8 @@ from hpo_fast.commands import stored
 
 _DESCRIPTION = """\
 Take the next trial of the study in FILE and print it as one JSON object, {"number": 17, "params": {...}}, and nothing
-else on standard output. It is pending until `hpo-fast tell FILE 17 VALUE`, from any process, at any time.
+else on standard output. It is pending until `hpo-fast tell FILE 17 VALUE`, from any process, at any time. Where FILE
+holds several studies, both commands need --name.
 
 A study is made by Python, hpo_fast.Study(space, storage="study.db"), or by `hpo-fast optimize ... --trials 0`.
 """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from hpo_fast.cli import Usage
-from hpo_fast.commands import running
+from hpo_fast.commands import running, stored
 from hpo_fast.commands.script import find, split
-from hpo_fast.commands.stored import add_name
 from hpo_fast.errors import StudyError
 from hpo_fast.space import Space
 from hpo_fast.study import Study
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", metavar="SCRIPT.py:space", required=True, help="the search space")
     parser.add_argument("--storage", metavar="PATH", required=True, help="the study file; made when there is none")
     running.add_arguments(parser, "without it: until the strategy is done")
-    add_name(parser)
+    stored.add_name(parser)
     parser.add_argument(
         "--strategy",
         metavar="NAME",
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise Usage(f"objective must be a function of a trial, but {args.objective} is a {type(objective).__name__}.")
     if not isinstance(space, Space):
         raise Usage(f"--space must be a hpo_fast.Space, but {args.space} is a {type(space).__name__}.")
+    stored.check_path(args.storage, "--storage")
     try:
         study = Study(
             space,
@@ -73,10 +74,11 @@ def run(args: argparse.Namespace) -> int:
             durability=args.durability,
         )
     except StudyError as error:  # the arguments contradict the file
+        if os.path.exists(args.storage):
+            stored.check_name(args.storage, args.name, stored.names(args.storage))
         raise Usage(str(error)) from error
     running.keep(study, running.SCRIPT, script)
-    if args.trials is not None:
-        running.keep(study, running.TOTAL, args.trials)
+    running.keep_total(study, args.trials)
     return running.run_study(study, objective, args.trials, args.timeout)
 
 

@@ -40,8 +40,5 @@ def run(args: argparse.Namespace) -> int:
     if not callable(objective):
         raise Usage(f"objective must be a function of a trial, but {reference} is a {type(objective).__name__}.")
     running.keep(study, running.SCRIPT, script)
-    if total is not None:
-        running.keep(study, running.TOTAL, total)
-        if len(study.trials) >= total and args.trials is None:
-            running.say(f"the study has {len(study.trials)} trials; give --trials for more")
+    running.keep_total(study, total)
     return running.run_study(study, objective, total, args.timeout)

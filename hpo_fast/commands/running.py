@@ -14,10 +14,7 @@ from hpo_fast.study import Study
 from hpo_fast.trial import TrialState
 
 SCRIPT, TOTAL = "objective", "total_trials"  # attrs of a study from which `resume` goes on
-
-# Trials looked at for one that an interrupted run left behind: the last that a process had in hand is among the
-# newest, however many processes work on the file.
-_NEWEST = 64
+_MOST = 2**63 - 1  # what the study file can hold
 
 
 def add_arguments(parser: argparse.ArgumentParser, without_trials: str) -> None:
@@ -46,8 +43,25 @@ def unfinished(study: Study, total: int | None) -> bool:
     """Tell whether a run that had time enough ended early, by Ctrl-C: trials are missing, or one waits."""
     if study.strategy.done:
         return False
-    trials = study.trials
-    return total is None or len(trials) < total or any(t.state is TrialState.WAITING for t in trials[-_NEWEST:])
+    return total is None or given(study) < total or study.counts()[TrialState.WAITING] > 0
+
+
+def given(study: Study) -> int:
+    """Count the trials that the study's total counts: those asked or enqueued. Added ones have an end and no start."""
+    return sum(not trial.state.told or trial.started is not None for trial in study.trials)
+
+
+def keep_total(study: Study, total: int | None) -> None:
+    """Keep the total for `resume`, unless it is below what the study has; say what the user may not expect."""
+    if total is None:
+        return
+    there, kept = given(study), study.attrs.get(TOTAL)
+    if there >= total > 0:
+        say(f"the total of {total} trials is reached, {there} were asked so far; a larger --trials goes on")
+    if total >= there or kept is None:
+        keep(study, TOTAL, total)
+        if kept is not None and kept > total:
+            say(f"the total that resume goes up to was {kept}, and is {total} from now on")
 
 
 def keep(study: Study, name: str, value: Any) -> None:
@@ -63,8 +77,9 @@ def say(line: str) -> None:
 
 def count(text: str) -> int:
     """Read an argument that counts something."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be an integer >= 0, but got {text!r}")
+    text = text.strip()  # the command line puts a space before a negative number
+    if not text.isdecimal() or len(text) > len(str(_MOST)) or int(text) > _MOST:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 0 and < 2**63, but got {text!r}")
     return int(text)
 
 
@@ -74,5 +89,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds >= 0, but got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds >= 0, but got {text.strip()!r}")
     return seconds

@@ -20,7 +20,6 @@ the traceback of a failed one. Nothing is changed.
 
 "expected" is what the model foretold of the trial's value when it chose the trial: mean and standard deviation.
 """
-_ALL_SEQS = 2**62
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +45,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(study: Study, n_newest: int) -> str:
-    strategy, config = study._opened.stored.strategy, study._opened.stored.config
-    settings = ", ".join(f"{name}={value!r}" for name, value in config.items())
+    settings = ", ".join(f"{name}={value!r}" for name, value in study.strategy_config.items())
     lines = [
         f"study {study.name!r} in {study.storage}",
         f"goal      {', '.join(_goals(study))}" + (f", {study.constraints} constraints" * bool(study.constraints)),
-        f"strategy  {strategy}({settings}), seed {study.seed}",
+        f"strategy  {study.strategy_name}({settings}), seed {study.seed}",
         *(f"attr      {name} = {json.dumps(value)}" for name, value in study.attrs.items()),
         f"trials    {_counts(study)}",
         f"space     {str(study.space).replace(chr(10), chr(10) + ' ' * 10)}",
@@ -77,10 +75,9 @@ def _goals(study: Study) -> list[str]:
 
 
 def _counts(study: Study) -> str:
-    seen = study._journal.snapshot(_ALL_SEQS)  # the pending ones alone
-    states = study._journal.results(-1).states.tolist()
-    parts = [f"{states.count(s)} {s.name.lower()}" for s in (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)]
-    pending = seen.open.numbers.tolist()
+    counts = study.counts()
+    parts = [f"{counts[s]} {s.name.lower()}" for s in (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)]
+    pending = study.pending()
     numbers = ", ".join(map(str, pending[:10])) + (", ..." if len(pending) > 10 else "")
     return ", ".join(parts) + f", {len(pending)} pending" + (f" ({numbers})" if pending else "")
 
@@ -111,7 +108,7 @@ def _short(value: Any) -> str:
 
 
 def _one(study: Study, number: int) -> str:
-    found = stored.record(study, number)
+    found = study.find_trial(number)
     if found is None:
         raise Usage(f"--trial must be the number of a trial, but study {study.name!r} has no trial {number}.")
     lines = [f"trial {number} of study {study.name!r}: {found.state.name.lower()}"]

@@ -8,7 +8,6 @@ import os
 from hpo_fast.cli import Usage
 from hpo_fast.errors import StudyError
 from hpo_fast.study import Study
-from hpo_fast.trial import TrialRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +29,7 @@ def load(path: str, name: str | None, durability: str = "power") -> Study:
         StorageError: when the file cannot be used.
     """
     found = names(path)
-    if name is None and len(found) > 1:
-        raise Usage(f"--name must say which study is meant, for {path!r} holds {', '.join(map(repr, found))}.")
+    check_name(path, name, found)
     if name is not None and name not in found:
         raise Usage(f"--name must be a study in {path!r}, which holds {', '.join(map(repr, found)) or 'none'}.")
     return Study.load(path, name, durability=durability)
@@ -48,12 +46,33 @@ def names(path: str) -> list[str]:
 
     if not os.path.exists(path):
         raise Usage(f"FILE must be a study file, but there is no {path!r}; check the path.")
+    if os.path.isdir(path):
+        raise Usage(f"FILE must be a study file, but {path!r} is a folder; add the file's name.")
     return StudyFile(path, create=False).names()
 
 
-def record(study: Study, number: int) -> TrialRecord | None:
-    """Give the trial of that number, or None when there is none, or it has no parameters yet."""
-    return study._record(number) if study._journal.rows(number, number + 1) else None
+def check_path(path: str, argument: str) -> None:
+    """Check where a file is, or is to be written.
+
+    Raises:
+        Usage: when no file can be there.
+    """
+    if not path:
+        raise Usage(f"{argument} must be the path of a file, but got ''.")
+    if os.path.isdir(path):
+        raise Usage(f"{argument} must be the path of a file, but {path!r} is a folder; add the file's name.")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise Usage(f"{argument} must lie in a folder that exists, but got {path!r}; make the folder first.")
+
+
+def check_name(path: str, name: str | None, found: list[str]) -> None:
+    """Check that a name is given where a file holds several studies.
+
+    Raises:
+        Usage: when it is not.
+    """
+    if name is None and len(found) > 1:
+        raise Usage(f"--name must say which study is meant, for {path!r} holds {', '.join(map(repr, found))}.")
 
 
 def standing(study: Study) -> str:

@@ -275,7 +275,8 @@ class BayesianOptimization(Strategy):
         note["acquisition"] = _finite(float(found.values[0]))
         optima = np.round(found.optima[:MOST_OPTIMA], OPTIMA_DIGITS)
         note["optima"] = [[None if math.isnan(x) else x for x in row] for row in optima.tolist()]
-        return self._space.canonical(found.U)[0]
+        u: FloatArray = self._space.canonical(found.U)[0]
+        return u
 
     @property
     def done(self) -> bool:

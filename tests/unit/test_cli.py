@@ -17,6 +17,7 @@ import pytest
 
 import hpo_fast as hpo
 from hpo_fast.cli import COMMANDS, main
+from hpo_fast.commands import running
 
 SCRIPT = """
 import hpo_fast as hpo
@@ -80,6 +81,10 @@ def test_optimize_runs_up_to_the_total_and_the_same_command_goes_on(
     assert study.seed == 3
     assert [trial.params for trial in study.trials][:5] == first
     assert len(study.trials) == 8
+    capsys.readouterr()
+    assert optimize(trials="3") == 0  # nothing to do, and no reason to forget the total
+    assert error_line(capsys) == "the total of 3 trials is reached, 8 were asked so far; a larger --trials goes on"
+    assert study.attrs["total_trials"] == 8
     assert study.trials[2].state is hpo.TrialState.FAILED
     best = study.best_trial
     assert f"study.db: 8 trials, best value {best.value:.6g} (trial {best.number})" in out
@@ -131,7 +136,7 @@ def test_resume_prints_the_stored_script_and_goes_on(folder: Path, capsys: pytes
     optimize("--seed", "1", trials="9")
     assert resumed == [trial.params for trial in hpo.Study.load("study.db").trials]
     assert main(["resume", "first.db"]) == 0  # nothing is left to do
-    assert "the study has 9 trials; give --trials for more" in capsys.readouterr().err
+    assert "the total of 9 trials is reached, 9 were asked so far; a larger --trials goes on" in capsys.readouterr().err
 
 
 def test_resume_takes_another_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +150,37 @@ def test_resume_takes_another_script(folder: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["resume", "study.db"]) == 2
     assert f"there is no '{folder / 'other.py'}'" in error_line(capsys)
+
+
+def test_trials_that_were_added_are_no_part_of_the_total(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    optimize(trials="2")
+    study = hpo.Study.load("study.db")
+    for x in (0.1, 0.2, 0.3):
+        study.add_trial({"x": x, "kind": None}, 1.0)
+    study.ask()
+    capsys.readouterr()
+    assert running.given(study) == 3
+    assert main(["resume", "study.db", "--trials", "4"]) == 0
+    assert "is reached" not in capsys.readouterr().err
+    assert (running.given(study), len(study.trials)) == (4, 7)
+
+
+def test_a_total_that_becomes_smaller_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    optimize("--timeout", "0", trials="50")
+    capsys.readouterr()
+    assert optimize(trials="4") == 0
+    assert error_line(capsys) == "the total that resume goes up to was 50, and is 4 from now on"
+    assert hpo.Study.load("study.db").attrs["total_trials"] == 4
+
+
+@pytest.mark.parametrize(("code", "said"), [("3", "sys.exit(3)"), ("0", "sys.exit(0)"), ("", "sys.exit()")])
+def test_an_objective_that_ends_the_process_is_a_failed_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    (folder / "other.py").write_text(f"{SCRIPT}\nimport sys\ndef leave(trial):\n    sys.exit({code})\n")
+    assert main(changed(objective="other.py:leave")) == 1
+    assert f"must not end the process, but it called {said}" in error_line(capsys)
+    assert [trial.state for trial in hpo.Study.load("study.db").trials] == [hpo.TrialState.WAITING]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent as a console event there")
@@ -228,7 +264,13 @@ def test_tell_takes_several_objectives(folder: Path, capsys: pytest.CaptureFixtu
         ("0", "[1, 2]", "value must be one number"),
         ("7", "1", "there is no trial 7"),
         ("1", "1", "a trial is told once"),
-        ("x", "1", "argument NUMBER: must be an integer >= 0, but got 'x'"),
+        ("0", "true", "VALUE must be JSON, a number or a list of numbers, but got 'true'"),
+        ("0", "[false]", "VALUE must be JSON, a number or a list of numbers, but got '[false]'"),
+        ("0", '{"value": true}', "VALUE must be JSON"),
+        ("x", "1", "argument NUMBER: must be an integer >= 0 and < 2**63, but got 'x'"),
+        ("-1", "1", "argument NUMBER: must be an integer >= 0 and < 2**63, but got '-1'"),
+        (str(2**63 - 1), "1", f"there is no trial {2**63 - 1}"),
+        (str(2**63), "1", f"< 2**63, but got '{2**63}'"),
     ],
 )
 def test_tell_refuses_and_changes_nothing(
@@ -288,6 +330,8 @@ def test_show_prints_one_trial_with_its_traceback(folder: Path, capsys: pytest.C
     assert 'raise ValueError("the third fails")' in out
     assert main(["show", "study.db", "--trial", "4"]) == 2
     assert "has no trial 4" in error_line(capsys)
+    assert main(["show", "study.db", "--trial", str(2**63 - 1)]) == 2
+    assert f"has no trial {2**63 - 1}" in error_line(capsys)
 
 
 def test_show_tells_what_the_model_expected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,6 +350,25 @@ def test_a_pipe_that_closes_early_is_no_error(folder: Path) -> None:
     code = f"{sys.executable} -m hpo_fast show study.db | {sys.executable} -c 'import sys; sys.stdin.close()'"
     done = subprocess.run(code, shell=True, capture_output=True, text=True)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_standard_output_need_not_be_utf_8(folder: Path) -> None:
+    space = hpo.Space(größe=hpo.Float(0, 1))
+    hpo.Study(space, "random", storage="study.db").optimize(lambda trial: trial["größe"], 1)
+    command = [sys.executable, "-m", "hpo_fast", "show", "study.db"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe=" in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is full")
+def test_an_error_of_the_system_is_said_in_one_line(folder: Path) -> None:
+    optimize()
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "hpo_fast", "show", "study.db"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("hpo-fast show: error: [Errno 28]")
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
@@ -343,7 +406,15 @@ def changed(**arguments: str) -> list[str]:
         ([*OPTIMIZE, "--directions", "a=minimize", "maximize"], "--directions must have a name of its own"),
         ([*OPTIMIZE, "--directions", "minimize", "--direction", "maximize"], "not allowed with"),
         ([*OPTIMIZE, "--timeout", "soon"], "must be a number of seconds"),
-        ([*OPTIMIZE, "--seed", str(2**63)], "seed must be an integer with 0 <= seed < 2**63"),
+        ([*OPTIMIZE, "--seed", str(2**63)], "argument --seed: must be an integer >= 0 and < 2**63"),
+        (changed(trials="9" * 5000), "argument --trials: must be an integer >= 0 and < 2**63"),
+        (changed(storage="absent/study.db"), "--storage must lie in a folder that exists, but got 'absent/study.db'"),
+        (changed(storage=""), "--storage must be the path of a file, but got ''"),
+        (changed(storage="."), "--storage must be the path of a file, but '.' is a folder"),
+        (["show", "absent/study.db"], "there is no 'absent/study.db'"),
+        (["show", ""], "there is no ''"),
+        (["show", "."], "'.' is a folder"),
+        (["resume", "."], "'.' is a folder"),
     ],
 )
 def test_a_mistake_is_said_in_one_line_and_returns_2(
@@ -362,7 +433,7 @@ def test_another_space_seed_or_name_than_the_files_returns_2(folder: Path, capsy
     for more, said in [
         (("--name", "one", "--seed", "2"), "seed 1"),
         (("--name", "one", "--direction", "maximize"), "its own directions"),
-        ((), "'one', 'two'"),
+        ((), "--name must say which study is meant, for 'study.db' holds 'one', 'two'"),
     ]:
         assert optimize(*more) == 2
         assert said in error_line(capsys)
@@ -381,6 +452,7 @@ def test_another_space_seed_or_name_than_the_files_returns_2(folder: Path, capsy
         ("import absent_module", "line 1: ModuleNotFoundError"),
         ("x =", "SyntaxError"),
         ("1 / 0", "line 1: ZeroDivision"),
+        ("import sys; sys.exit(0)", "line 1: SystemExit: 0"),
     ],
 )
 def test_a_script_that_raises_is_a_failed_run(

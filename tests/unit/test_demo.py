@@ -66,7 +66,17 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--trials", "0"]) == 2
-    assert main(["demo", "--plot", "absent/demo.png"]) == 2
+    capsys.readouterr()
+    for arguments, said in [
+        (["--plot", "absent/demo.png"], "--plot must lie in a folder that exists"),
+        (["--plot", "."], "--plot must be the path of a file"),
+        (["--storage", "absent/demo.db"], "--storage must lie in a folder that exists"),
+        (["--storage", "."], "--storage must be the path of a file"),
+        (["--storage", ""], "--storage must be the path of a file"),
+    ]:
+        assert main(["demo", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert said in captured.err and captured.out == ""
     assert os.listdir(tmp_path) == []
     assert main(["demo", "--trials", "1", "--storage", "a.db"]) == 0
     capsys.readouterr()
@@ -82,6 +92,23 @@ def test_no_trial_sees_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(X), len(X_test)) == (898, 899)
     monkeypatch.setattr(demo, "data", lambda: demo.Data(X[:150], y[:150], np.full_like(X_test, np.nan), y_test))
     assert np.isfinite(demo.objective(hpo.Trial({"n_estimators": 3})))
+
+
+def test_the_number_of_a_trial_chooses_its_draw(quick: None) -> None:
+    params = {"n_estimators": 5, "max_features": 0.1, "subsample": 0.5}
+    by_hand, first, second = (demo.objective(hpo.Trial(params, number)) for number in (None, 0, 1))
+    assert by_hand == first != second
+    assert demo.objective(hpo.Trial(params, 1)) == second
+
+
+def test_the_command_that_goes_on_can_be_pasted(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--trials", "1", "--storage", "my study.db", "--plot", "a b.png"]) == 0
+    out = capsys.readouterr().out
+    assert "hpo-fast demo --trials 2 --storage 'my study.db' --plot 'a b.png' goes on from here" in out
+    assert "hpo-fast show 'my study.db' prints" in out
 
 
 def test_every_point_of_the_space_builds_a_model() -> None:
