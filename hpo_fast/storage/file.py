@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from hpo_fast.errors import StorageError, StudyError
+from hpo_fast.storage.fork import hold_over_fork
+from hpo_fast.storage.journal import check_durability
 
 FORMAT = 1
 _APPLICATION = 0x48504F46  # "HPOF", in SQLite's header, tells our files from other databases
 _BUSY_SECONDS = 60.0  # a writer holds the lock for milliseconds; a minute of waiting means that something is wrong
+_LEAST_SQLITE = (3, 35)  # the first with RETURNING, 2021
 _SYNCHRONOUS = {"power": ("FULL", 2), "process": ("NORMAL", 1)}  # https://sqlite.org/pragma.html#pragma_synchronous
 
 _SCHEMA = (
@@ -73,6 +76,24 @@ class StoredStudy(NamedTuple):
     config: dict[str, Any]
 
 
+def read_path(path: Any) -> str:
+    """Read the `storage` argument.
+
+    Raises:
+        StorageError: when it is no path that a file can have.
+    """
+    if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
+        raise StorageError(f"storage must be a path, or None for memory, but got {path!r}.")
+    name = os.fspath(path)
+    if not isinstance(name, str) or "://" in name or not name or "\0" in name:
+        raise StorageError(f'storage must be the path of a file, like "tuning.db", but got {name!r}.')
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise StorageError(f"storage must be a path that this system can write, but got {name!r}.") from None
+    return name
+
+
 class StudyFile:
     """An open study file. Threads may share it; so may a forked child.
 
@@ -83,25 +104,27 @@ class StudyFile:
         create: make the file when there is none.
 
     Raises:
+        StudyError: for an unknown durability.
         StorageError: when there is no such file, it cannot be written, is damaged, is no study file, or has a newer
-            format. Nothing was changed then.
+            format, or SQLite is too old. Nothing was changed then.
     """
 
     def __init__(self, path: str | os.PathLike[str], durability: str = "power", create: bool = True) -> None:
-        if durability not in _SYNCHRONOUS:
-            raise StorageError(f'durability must be "power" or "process", but got {durability!r}.')
-        if isinstance(path, bool) or not isinstance(path, (str, os.PathLike)):
-            raise StorageError(f"storage must be a path, or None for memory, but got {path!r}.")
-        self.path = os.fspath(path)
+        check_durability(durability)
+        if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+            least = ".".join(map(str, _LEAST_SQLITE))
+            raise StorageError(
+                f"a study file needs SQLite {least} or newer, but this Python has {sqlite3.sqlite_version}; install a "
+                "newer Python, or leave storage out to keep the study in memory."
+            )
+        self.path = read_path(path)
         self.durability = durability
-        if not isinstance(self.path, str) or "://" in self.path or not self.path:
-            raise StorageError(f'storage must be the path of a file, like "tuning.db", but got {self.path!r}.')
         self._absolute = os.path.abspath(self.path)  # the process may change its folder
         self.lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._check_path(create)
         self._open()
-        _FILES.add(self)
+        hold_over_fork(self)
 
     def _check_path(self, create: bool) -> None:
         path = self._absolute
@@ -121,22 +144,27 @@ class StudyFile:
         if not os.access(folder, os.W_OK):  # SQLite keeps the log beside the file
             raise StorageError(f"the folder of a study file must be writable, but {folder!r} is read-only.")
 
-    def _size_without_log(self) -> int | None:
-        """Give the bytes of a file that nobody has open; None for a new one, and while a log belongs to it.
+    def _sizes(self) -> tuple[int | None, int]:
+        """Give the bytes of the file, None where there is none, and of its log.
 
         Never open the file to look into it: closing it again would drop the locks that SQLite has on it in this
         process (https://sqlite.org/howtocorrupt.html, section 2.2).
         """
-        try:
-            log = os.path.getsize(self._absolute + "-wal")
-        except FileNotFoundError:
-            log = 0
-        size = os.path.getsize(self._absolute) if os.path.exists(self._absolute) else 0
-        return size if size and not log else None
+        sizes: list[int | None] = []
+        for path in (self._absolute + "-wal", self._absolute):  # a log begins when the file has its first page
+            try:
+                sizes.append(os.path.getsize(path))
+            except FileNotFoundError:
+                sizes.append(None)
+        return sizes[1], sizes[0] or 0
 
     def _open(self) -> sqlite3.Connection:
         """Connect, after a look at what is there, before anything is written."""
-        size = self._size_without_log()
+        size, log = self._sizes()
+        if log and size == 0:  # SQLite would take it for a new one, and drop the log with all that was told
+            raise self._explain(sqlite3.DatabaseError("malformed: it is empty, and the log beside it is not"))
+        if log:
+            size = None  # the log belongs to the file, so its own size means nothing
         if size is not None and size % 512:  # the smallest page; SQLite takes a file of few bytes for an empty one
             raise self._explain(sqlite3.DatabaseError("the file is not a database, or not all of it"))
         try:
@@ -214,6 +242,14 @@ class StudyFile:
         self._check_path(create=False)  # it may be gone, and an empty one in its place would help nobody
         return self._open()
 
+    def before_fork(self) -> None:
+        """Close the connection; parent and child connect anew when they next need the file.
+
+        It must not cross a fork, not even unused: the child's copy of SQLite would believe that it holds the locks of
+        the parent (https://sqlite.org/howtocorrupt.html, section 2.6).
+        """
+        self._disconnect()
+
     def _disconnect(self) -> None:
         if self._db is not None:
             self._finalizer()
@@ -248,7 +284,15 @@ class StudyFile:
                 f"a study file is locked for milliseconds at a time, but {self.path!r} stayed locked for "
                 f"{_BUSY_SECONDS:.0f} s; look for a stopped process, and keep the file on a local disk."
             )
-        return StorageError(f"the study file {self.path!r} could not be read or written: {text}.")
+        if "full" in text:
+            return StorageError(
+                f"a study file needs room on its disk, but {self.path!r} could not be written ({text}); free some "
+                "space and run it again: all that was told before is kept."
+            )
+        return StorageError(
+            f"the study file {self.path!r} could not be read or written: {text}; look at its disk and permissions, "
+            "then run it again."
+        )
 
     def names(self) -> list[str]:
         """Give the names of the studies in the file, the oldest first."""
@@ -314,26 +358,3 @@ def _add_strategy(db: sqlite3.Connection, study: int, strategy: str, config: dic
         "VALUES (?1, (SELECT coalesce(max(number) + 1, 0) FROM trials WHERE study = ?1), ?2, ?3)",
         (study, strategy, json.dumps(config)),
     )
-
-
-# A connection must not cross a fork, not even unused: the child's copy of SQLite would believe that it holds the locks
-# of the parent (https://sqlite.org/howtocorrupt.html, section 2.6). So all are closed before a fork, and parent and
-# child connect anew when they next need the file.
-_FILES: weakref.WeakSet[StudyFile] = weakref.WeakSet()
-_held: list[StudyFile] = []
-
-
-def _before_fork() -> None:
-    for file in list(_FILES):
-        file.lock.acquire()  # until another thread's transaction is over
-        file._disconnect()
-        _held.append(file)
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
-from hpo_fast.storage.journal import Chosen, Open, Result, Results, Row, Snapshot, refuse_told
+from hpo_fast.storage.journal import Chosen, Look, Open, Result, Results, Row, Snapshot, refuse_told
 from hpo_fast.storage.owner import current_owner, is_dead
 from hpo_fast.trial import TrialState
 
@@ -26,6 +26,11 @@ _FIELDS = "number, state, params, u, note, attempts, started, ended, seq, object
 # Named, because SQLite's planner prefers the primary key wherever it saves a sort, and then walks over every trial.
 _OPEN = "trials INDEXED BY open_trials WHERE study = ? AND seq IS NULL"
 _NEXT_SEQ = "(SELECT coalesce(max(seq), -1) + 1 FROM trials WHERE study = ?1 AND seq IS NOT NULL)"
+# A reserved number is free without an owner; a trial with parameters waits. ?1 is RUNNING, ?2 WAITING.
+_TAKEN_BACK = (
+    "owner = NULL, started = NULL, attempts = max(attempts - (state = ?1), 0), "
+    "state = CASE state WHEN ?1 THEN ?2 ELSE state END"
+)
 
 
 class FileJournal:
@@ -61,7 +66,9 @@ class FileJournal:
             attrs = json.dumps({**json.loads(text), name: value})
             db.execute("UPDATE studies SET attrs = ? WHERE id = ?", (attrs, self._study))
 
-    def reserve(self, n: int, owner: str | None, total: int | None, max_attempts: int) -> tuple[list[Row], list[int]]:
+    def reserve(
+        self, n: int, owner: str | None, total: int | None, max_attempts: int | None
+    ) -> tuple[list[Row], list[int]]:
         with self._file.transaction() as db:
             self._recover(db, max_attempts)
             waiting = db.execute(
@@ -82,42 +89,36 @@ class FileJournal:
     def _reserve_numbers(self, db: sqlite3.Connection, n: int, total: int | None) -> list[int]:
         if n == 0:
             return []
-        numbers = [
+        free = [
             number
             for (number,) in db.execute(
-                f"SELECT number FROM {_OPEN} AND state = ? AND owner IS NULL ORDER BY number LIMIT ?",
-                (self._study, RESERVED, n),
+                f"SELECT number FROM {_OPEN} AND state = ? AND owner IS NULL ORDER BY number",
+                (self._study, RESERVED),
             )
         ]
-        me = current_owner()
+        first = self._next_number(db)
+        if total is not None:
+            (added,) = db.execute("SELECT added FROM studies WHERE id = ?", (self._study,)).fetchone()
+            n = min(n, max(total - (first - added - len(free)), 0))
+        numbers, me = free[:n], current_owner()
         db.executemany(
             "UPDATE trials SET owner = ? WHERE study = ? AND number = ?",
             [(me, self._study, number) for number in numbers],
         )
-        first = self._next_number(db)
-        new = n - len(numbers)
-        if total is not None and new:
-            (added,) = db.execute("SELECT added FROM studies WHERE id = ?", (self._study,)).fetchone()
-            new = min(new, max(total - (first - added), 0))
+        new = range(first, first + n - len(numbers))
         db.executemany(
             "INSERT INTO trials (study, number, state, owner) VALUES (?, ?, ?, ?)",
-            [(self._study, number, RESERVED, me) for number in range(first, first + new)],
+            [(self._study, number, RESERVED, me) for number in new],
         )
-        return numbers + list(range(first, first + new))
+        return [*numbers, *new]
 
-    def _recover(self, db: sqlite3.Connection, max_attempts: int) -> None:
+    def _recover(self, db: sqlite3.Connection, max_attempts: int | None) -> None:
         """Take the trials of dead processes from them."""
-        owned = db.execute(
-            f"SELECT number, state, owner, attempts FROM {_OPEN} AND state IN (?, ?) "
-            "AND owner IS NOT NULL AND owner <> ?",
-            (self._study, RESERVED, RUNNING, current_owner()),
-        ).fetchall()
-        dead = {owner for owner in {row[2] for row in owned} if is_dead(owner)}
-        for number, state, owner, attempts in sorted(row for row in owned if row[2] in dead):
+        for number, state, owner, attempts in self._orphans(db):
             key = (self._study, number)
             if state == RESERVED:
                 db.execute("UPDATE trials SET owner = NULL WHERE study = ? AND number = ?", key)
-            elif attempts < max_attempts:
+            elif max_attempts is None or attempts < max_attempts:
                 db.execute(
                     "UPDATE trials SET state = ?, owner = NULL, started = NULL WHERE study = ? AND number = ?",
                     (WAITING, *key),
@@ -126,11 +127,23 @@ class FileJournal:
                 reason = f"worker gone: {owner.replace('|', ' ')}, attempt {attempts} of {max_attempts}"
                 self._finish(db, number, Result(TrialState.FAILED, reason=reason))
 
-    def unreserve(self, numbers: Sequence[int]) -> None:
+    def _orphans(self, db: sqlite3.Connection) -> list[tuple[int, int, str, int]]:
+        """Give number, state, owner and attempts of what belongs to dead processes, in order of number."""
+        owned = db.execute(
+            f"SELECT number, state, owner, attempts FROM {_OPEN} AND state IN (?, ?) "
+            "AND owner IS NOT NULL AND owner <> ? ORDER BY number",
+            (self._study, RESERVED, RUNNING, current_owner()),
+        ).fetchall()
+        dead = {owner for owner in {row[2] for row in owned} if is_dead(owner)}
+        return [row for row in owned if row[2] in dead]
+
+    def give_back(self, numbers: Sequence[int], owner: str | None) -> None:
+        me = current_owner()
         with self._file.transaction() as db:
             db.executemany(
-                "UPDATE trials SET owner = NULL WHERE study = ? AND number = ? AND state = ? AND owner = ?",
-                [(self._study, number, RESERVED, current_owner()) for number in numbers],
+                f"UPDATE trials SET {_TAKEN_BACK} WHERE study = ?3 AND number = ?4 AND "
+                "(state = ?1 AND owner IS ?5 OR state = ?6 AND owner = ?7)",
+                [(RUNNING, WAITING, self._study, number, owner, RESERVED, me) for number in numbers],
             )
 
     def write(
@@ -187,10 +200,8 @@ class FileJournal:
             state = self._state(db, number)
             if state is None or state.told:
                 raise refuse_told(number, state)
-            # A reserved number is free without an owner; a trial with parameters waits.
             db.execute(
-                "UPDATE trials SET owner = NULL, started = NULL, attempts = max(attempts - (state = ?1), 0), "
-                "state = CASE state WHEN ?1 THEN ?2 ELSE state END WHERE study = ?3 AND number = ?4",
+                f"UPDATE trials SET {_TAKEN_BACK} WHERE study = ?3 AND number = ?4",
                 (RUNNING, WAITING, self._study, number),
             )
 
@@ -244,7 +255,7 @@ class FileJournal:
 
     def _results(self, db: sqlite3.Connection, after: int, more: str) -> tuple[Results, list[Any]]:
         rows = db.execute(
-            f"SELECT seq, number, state, objectives, constraints{more} FROM trials "
+            f"SELECT seq, number, state, objectives, constraints, attempts{more} FROM trials "
             "WHERE study = ? AND seq IS NOT NULL AND seq > ? ORDER BY seq",
             (self._study, after),
         ).fetchall()
@@ -254,8 +265,20 @@ class FileJournal:
             np.array([row[2] for row in rows], dtype=np.uint8),
             self._floats((row[3] for row in rows), self._widths[0]),
             self._floats((row[4] for row in rows), self._widths[1]),
+            np.array([row[5] > 0 for row in rows], dtype=np.bool_),
         )
-        return results, [row[5:] for row in rows]
+        return results, [row[6:] for row in rows]
+
+    def look(self) -> Look:
+        with self._file.transaction(write=False) as db:
+            (following,) = db.execute(f"SELECT {_NEXT_SEQ}", (self._study,)).fetchone()
+            found = db.execute(
+                f"SELECT number, state FROM {_OPEN} AND state IN (?, ?) ORDER BY number",
+                (self._study, WAITING, RUNNING),
+            ).fetchall()
+            gone = {row[0] for row in self._orphans(db)}
+        waiting = tuple(number for number, state in found if state == WAITING or number in gone)
+        return Look(following - 1, waiting, tuple(number for number, _ in found if number not in waiting))
 
     def numbers(self) -> tuple[int, list[int]]:
         with self._file.transaction(write=False) as db:

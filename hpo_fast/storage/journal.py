@@ -43,13 +43,14 @@ class Result(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The told columns of m trials in journal order. Failed rows hold NaN."""
+    """The told columns of m trials in journal order. Failed rows hold NaN; `asked`: it was handed out, not added."""
 
     last_seq: int
     numbers: npt.NDArray[np.int64]
     states: npt.NDArray[np.uint8]
     values: npt.NDArray[np.float64]
     constraints: npt.NDArray[np.float64]
+    asked: npt.NDArray[np.bool_]
 
 
 class Open(NamedTuple):
@@ -67,6 +68,14 @@ class Snapshot(NamedTuple):
     U: npt.NDArray[np.float64]
     notes: list[dict[str, Any]]
     open: Open
+
+
+class Look(NamedTuple):
+    """What there is to wait for. Two equal looks mean that nothing happened in between that an ask could notice."""
+
+    last_seq: int
+    waiting: tuple[int, ...]  # a trial whose worker is dead is one of them
+    running: tuple[int, ...]
 
 
 class Chosen(NamedTuple):
@@ -91,25 +100,34 @@ class Journal(Protocol):
     def set_attr(self, name: str, value: Any) -> None:
         """Keep something with the study."""
 
-    def reserve(self, n: int, owner: str | None, total: int | None, max_attempts: int) -> tuple[list[Row], list[int]]:
+    def reserve(
+        self, n: int, owner: str | None, total: int | None, max_attempts: int | None
+    ) -> tuple[list[Row], list[int]]:
         """Give out up to n trials.
 
         First the trials whose worker is gone, and all others that wait, in order of number: they run from now on.
-        Then reserved numbers that nobody filled. Then new numbers, while the study has fewer than `total`, not
-        counting those that were added.
+        Then reserved numbers that nobody filled, and new ones, while the study has fewer than `total`, not counting
+        the trials that were added and the numbers that nobody filled.
 
         Args:
             n: how many, >= 1.
             owner: who runs the waiting trials; None for a trial that has no owner. Reserved numbers have one always.
             total: see above; None for no end.
-            max_attempts: a trial whose worker died in its last attempt fails.
+            max_attempts: a trial whose worker died in its last attempt fails; None: it waits all the same.
 
         Returns:
             The rows that waited, and the numbers reserved.
         """
 
-    def unreserve(self, numbers: Sequence[int]) -> None:
-        """Let reserved numbers be the next ones given out."""
+    def give_back(self, numbers: Sequence[int], owner: str | None) -> None:
+        """Undo `reserve`: a reserved number is free, a running trial waits, and the attempt does not count.
+
+        What is another owner's by now, or was told, stays as it is.
+
+        Args:
+            numbers: some that `reserve` gave.
+            owner: the one given to it.
+        """
 
     def write(
         self, chosen: Sequence[Chosen], owner: str | None, known: Snapshot | None, told: bool
@@ -152,6 +170,9 @@ class Journal(Protocol):
     def results(self, after: int) -> Results:
         """Give what was told after that seq."""
 
+    def look(self) -> Look:
+        """Give what an ask that had no point can wait for. Changes nothing."""
+
     def numbers(self) -> tuple[int, list[int]]:
         """Give the next new number, and the numbers below it that have no parameters, in order."""
 
@@ -160,6 +181,16 @@ class Journal(Protocol):
 
     def encoded(self, row: Row) -> npt.NDArray[np.float64]:
         """Give the code of a row's parameters."""
+
+
+def check_durability(durability: object) -> None:
+    """Check the `durability` argument.
+
+    Raises:
+        StudyError: when it is neither "power" nor "process".
+    """
+    if durability not in ("power", "process"):
+        raise StudyError(f'durability must be "power" or "process", but got {durability!r}.')
 
 
 def refuse_told(number: int, state: TrialState | None) -> StudyError:

@@ -9,22 +9,37 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1)
 def _myself(pid: int) -> str:
-    return f"{platform.node()}|{pid}|{_start(pid) or ''}"
+    return f"{_host()}|{pid}|{_start(pid) or ''}"
+
+
+if hasattr(os, "register_at_fork"):  # the first process of a new pid namespace may have the pid of its parent
+    os.register_at_fork(after_in_child=lambda: _myself.cache_clear())
 
 
 def current_owner() -> str:
     """Name this process so that no other, on any host and at any time, has the same name: host, pid and start."""
-    return _myself(os.getpid())  # keyed by the pid: a forked child is another process
+    return _myself(os.getpid())
+
+
+def _host() -> str:
+    """Name the place in which pids mean something: the host, and the pid namespace (containers may share a host name).
+
+    Reference: pid_namespaces(7).
+    """
+    try:
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return platform.node()
 
 
 def is_dead(owner: str) -> bool:
     """Tell whether a process is certainly gone.
 
-    Only the host that ran a process can know; an owner on another host counts as alive, and so does one whose start
-    could not be read.
+    Only the host and pid namespace that ran a process can know; an owner elsewhere counts as alive, and so does one
+    whose start could not be read.
     """
     host, pid, start = owner.rsplit("|", 2)
-    if host != platform.node() or not start:
+    if host != _host() or not start:
         return False
     now = _start(int(pid))
     return now is not None and now != start
@@ -33,6 +48,8 @@ def is_dead(owner: str) -> bool:
 def _start(pid: int) -> str | None:
     """Give what tells a process from later ones with the same pid: "gone" without one, None if unknowable."""
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None  # it shows the processes of another namespace
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name of the program stands in parentheses and may hold anything, so count from the last one.
             fields = file.read().rpartition(b")")[2].split()
@@ -46,8 +63,10 @@ def _start(pid: int) -> str | None:
         return None
     import subprocess  # slow to import, and only needed where there is no such /proc: on macOS and the BSDs
 
+    plain = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # all workers have to read the same words
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
-        answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, env=plain)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or "gone"

@@ -38,7 +38,8 @@ class GridSearch(Strategy):
             or "shuffled": an order drawn with the seed, so that a part of the grid covers all of it.
         retry_failed: ask a point whose trial failed once more, after all others. If it fails again it is done.
 
-    Cost: O(d) an ask or tell, and O(d) for each pending point that an ask sees first; independent of the grid's size.
+    Cost: O(d) an ask or tell, and O(d) for each pending point that an ask sees first, O(1) for each other one;
+        independent of the grid's size and of the number of trials.
     """
 
     name: ClassVar[str] = "grid"
@@ -85,9 +86,12 @@ class GridSearch(Strategy):
         axes = [grid_axis(space[name], self._levels.get(name, count), f"levels[{name!r}]") for name in space.names]
         self._points = Enumeration(space.layout, axes)
         self._shuffle = _Shuffle(self._points.size, seed) if self._order == "shuffled" else None
-        # Positions in the order of asking. All below _next were told, and those in _told beyond it.
-        self._next = 0
+        # Positions in the order of asking. Below _ahead all were told but for those in _gaps, which were given out;
+        # from there on only those in _told were.
+        self._ahead = 0
+        self._gaps: set[int] = set()
         self._told: set[int] = set()
+        self._left = self._points.size
         self._retry: dict[int, None] = {}  # told as failed once, in the order of telling
         self._pending: dict[bytes, int | None] = {}  # the code of each pending point: its position
 
@@ -100,9 +104,17 @@ class GridSearch(Strategy):
         return [Proposal(self._points.point(self._index(position))) for _, position in zip(numbers, free, strict=False)]
 
     def _free(self, taken: set[int]) -> Iterator[int]:
-        """Go through the positions neither told nor taken, then through those to be tried again."""
-        for position in range(self._next, self._points.size):
-            if position not in self._told and position not in taken:
+        """Go through the positions neither told nor taken, in order, then through those to be tried again."""
+        for position in sorted(self._gaps - taken):
+            yield position
+        while self._ahead < self._points.size:
+            position = self._ahead
+            self._ahead += 1
+            if position in self._told:
+                self._told.remove(position)
+                continue
+            self._gaps.add(position)
+            if position not in taken:
                 yield position
         for position in self._retry:
             if position not in taken:
@@ -113,19 +125,21 @@ class GridSearch(Strategy):
             position = self._position(u)
             if position is None:
                 continue
-            if position < self._next or position in self._told:
+            new = position in self._gaps if position < self._ahead else position not in self._told
+            if not new:
                 self._retry.pop(position, None)
                 continue
-            self._told.add(position)
+            if position < self._ahead:
+                self._gaps.remove(position)
+            else:
+                self._told.add(position)
+            self._left -= 1
             if self._retry_failed and state == TrialState.FAILED:
                 self._retry[position] = None
-            while self._next in self._told:
-                self._told.remove(self._next)
-                self._next += 1
 
     @property
     def done(self) -> bool:
-        return self._next == self._points.size and not self._retry
+        return not self._left and not self._retry
 
     def _index(self, position: int) -> int:
         return position if self._shuffle is None else self._shuffle.forward(position)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_fast.backends import uniforms
-from hpo_fast.strategies.base import IntArray, Observations, Pending, Proposal, Strategy, parameter_streams
+from hpo_fast.strategies.base import FloatArray, IntArray, Observations, Pending, Proposal, Strategy, parameter_streams
 
 if TYPE_CHECKING:
     from hpo_fast.space import Space
+
+# 5 parameters drawn for one trial take 4 us, for 256 trials as arrays 0.5 us a trial. Wide spaces would wait at first.
+_BLOCK_ROWS = 256
+_BLOCK_NUMBERS = 4096
 
 
 class RandomSearch(Strategy):
@@ -21,7 +25,7 @@ class RandomSearch(Strategy):
     worker runs the study or a hundred, whatever happened before it, and a parameter added to the space leaves the
     values of the others as they were.
 
-    Cost: one row of d uniform numbers a trial, whatever n.
+    Cost: one row of d uniform numbers a trial, whatever n; drawn for up to 256 trial numbers at once.
     Reference: Bergstra and Bengio 2012, Random search for hyper-parameter optimization.
     """
 
@@ -35,9 +39,23 @@ class RandomSearch(Strategy):
         self._from_uniform = space.from_uniform
         self._streams = parameter_streams(space.names, "random")
         self._seed = seed
+        self._rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // space.d))
+        self._first = -1
+        self._block: list[FloatArray] = []  # the points of trials _first, _first + 1, ...
 
     def ask(self, numbers: Sequence[int] | IntArray, pending: Pending) -> list[Proposal]:
-        return [Proposal(u) for u in self._from_uniform(uniforms(self._seed, numbers, self._streams))]
+        return [Proposal(self._point(int(number))) for number in numbers]
+
+    def _point(self, number: int) -> FloatArray:
+        i = number - self._first
+        if not 0 <= i < len(self._block):
+            i = number % self._rows
+            self._first = number - i
+            drawn = uniforms(self._seed, range(self._first, self._first + self._rows), self._streams)
+            points = self._from_uniform(drawn)
+            points.flags.writeable = False
+            self._block = list(points)
+        return self._block[i]
 
     def tell(self, observations: Observations) -> None:
         """Take nothing in: no draw depends on what came before."""

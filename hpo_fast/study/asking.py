@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo_fast.errors import NothingToAsk, StudyFinished
+from hpo_fast.errors import NothingToAsk, StorageError, StudyFinished
+from hpo_fast.storage.fork import renew_after_fork
 from hpo_fast.storage.journal import Chosen, Journal, Snapshot
+from hpo_fast.strategies import make_strategy
 from hpo_fast.strategies.base import Observations, Pending, Strategy
+from hpo_fast.study.copies import params_copier
 from hpo_fast.study.objectives import Objectives
 from hpo_fast.trial import Trial
 
@@ -29,23 +32,33 @@ class Asker:
         space: the study's space.
         objectives: turns told values into Y.
         journal: the study's rows.
+        seed: the study's seed.
     """
 
-    def __init__(self, strategy: Strategy, space: Space, objectives: Objectives, journal: Journal) -> None:
+    def __init__(self, strategy: Strategy, space: Space, objectives: Objectives, journal: Journal, seed: int) -> None:
         self.strategy = strategy
+        self._space = space
         self._decode = space.decode
         self._encode = space.encode
+        self._copy = params_copier(space)
         self._objectives = objectives
         self._journal = journal
-        self._lock = threading.RLock()
+        self._seed = seed
         self._seq = -1  # the last seq that the strategy knows
-        self.alone = True  # whether no trial was pending when the strategy last chose
+        self._owed: list[tuple[list[int], str | None]] = []  # what could not be given back yet
         # A strategy that reads no history gets none, and cannot avoid the points of others.
         self._reads = strategy.reads_history or strategy.distinct
         self._codes = self._reads or journal.path is not None
         self._no_pending = Pending(np.empty(0, dtype=np.int64), np.empty((0, space.d)), [])
+        self.lock = threading.RLock()
+        renew_after_fork(self)
 
-    def ask(self, n: int, owner: str | None, total: int | None = None, max_attempts: int = 2) -> list[Trial]:
+    def renew(self) -> None:
+        """Start the strategy again: a thread of the parent was in the middle of it. Replay brings it up to date."""
+        self.strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
+        self._seq, self._owed = -1, []
+
+    def ask(self, n: int, owner: str | None, total: int | None = None, max_attempts: int | None = None) -> list[Trial]:
         """Give out up to n trials: waiting ones, then new ones.
 
         Args:
@@ -61,19 +74,19 @@ class Asker:
             NothingToAsk: when the strategy has no point now.
             StudyFinished: when it is done.
         """
-        with self._lock:
+        with self.lock:
+            while self._owed:
+                self._journal.give_back(*self._owed[-1])
+                self._owed.pop()
             while True:
                 rows, numbers = self._journal.reserve(n, owner, total, max_attempts)
-                trials = [Trial(dict(row.params or {}), row.number) for row in rows]
+                trials = [Trial(self._copy(row.params or {}), row.number) for row in rows]
                 if not numbers:
                     return trials
                 try:
                     tried = self._choose(numbers, owner, trials)
                 except BaseException:
-                    self._journal.unreserve(numbers)
-                    for trial in trials:
-                        assert trial.number is not None
-                        self._journal.release(trial.number)
+                    self.give_back([*(row.number for row in rows), *numbers], owner)
                     raise
                 if trials:
                     return trials
@@ -89,6 +102,16 @@ class Asker:
                     "tell, fail or release one."
                 )
 
+    def give_back(self, numbers: list[int], owner: str | None) -> None:
+        """Let these trials wait for the next worker; where the journal is out of reach, before the next ask.
+
+        Without that memory they would run for as long as this process lives.
+        """
+        try:
+            self._journal.give_back(numbers, owner)
+        except StorageError:
+            self._owed.append((numbers, owner))
+
     def _choose(self, numbers: list[int], owner: str | None, trials: list[Trial]) -> bool:
         """Let the strategy fill reserved numbers, append the trials; tell whether it proposed anything."""
         strategy, journal = self.strategy, self._journal
@@ -98,7 +121,6 @@ class Asker:
             if self._reads:
                 known = self._tell()
                 pending = Pending(*known.open)
-                self.alone = not len(known.open.numbers)
             chosen = []
             proposals = strategy.ask(numbers, pending or self._no_pending)
             for number, proposal in zip(numbers, proposals, strict=False):  # it may give fewer
@@ -112,8 +134,8 @@ class Asker:
                 break
             again = True
         if len(chosen) < len(numbers):
-            journal.unreserve(numbers[len(chosen) :])
-        trials += [Trial(one.params.copy(), one.number) for one in written]  # the objective may change its own
+            journal.give_back(numbers[len(chosen) :], owner)
+        trials += [Trial(self._copy(one.params), one.number) for one in written]  # the objective may change its own
         return bool(chosen)
 
     def _tell(self) -> Snapshot:
@@ -125,3 +147,15 @@ class Asker:
             self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
             self._seq = results.last_seq
         return seen
+
+
+def own_strategy(strategy: Strategy | str | None) -> Strategy:
+    """Give a strategy that belongs to one study: a copy of an object of this package's classes.
+
+    So one object may be given to several studies, and stays as it was. What a class of the user's keeps beside its
+    config is not known here, so its object is used as it is.
+    """
+    made = make_strategy(strategy)
+    if made is strategy and type(made).__module__.startswith("hpo_fast.strategies."):
+        return type(made)(**made.config())
+    return made

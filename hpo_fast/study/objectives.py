@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,21 +52,22 @@ class Objectives:
                     f"directions must have one entry for each objective, but got {directions!r}; "
                     f"for one objective write direction={directions!r}."
                 )
-            else:
+            elif isinstance(directions, Iterable):
                 chosen = tuple(directions)
+            else:
+                raise StudyError(
+                    "directions must be a sequence of directions, or a mapping from the objectives' names to them, but "
+                    f"got {directions!r}; for one objective write direction=."
+                )
         for one in chosen:
             if not isinstance(one, str) or one not in _SIGNS:
                 raise StudyError(f'direction must be "minimize" or "maximize", but got {one!r}.')
         if not chosen:
             raise StudyError("directions must name at least one objective, but got none.")
-        if isinstance(constraints, bool) or not isinstance(constraints, int) or constraints < 0:
-            raise StudyError(
-                f"constraints must be the number of constraints, an integer >= 0, but got {constraints!r}."
-            )
+        self.constraints = read_count("constraints", constraints, 0)
         self.names = names
         self.directions: tuple[str, ...] = chosen
         self.n = len(chosen)
-        self.constraints = constraints
         self.signs: npt.NDArray[np.float64] = np.array([_SIGNS[one] for one in chosen])
 
     def __eq__(self, other: object) -> bool:
@@ -102,36 +104,27 @@ class Objectives:
             return list(self.names)
         return ["value"] if self.n == 1 else [f"value_{i}" for i in range(self.n)]
 
-    def read_values(self, told: Any) -> tuple[tuple[float, ...] | None, str | None]:
+    def read_values(self, told: Any) -> list[float | None]:
         """Read what was told for the objectives.
 
         Args:
-            told: a number, one for each objective in a sequence, or a mapping from the objectives' names.
-
-        Returns:
-            The values and None, or None and the reason why they make the trial a failed one: None, NaN or inf.
+            told: a number, one for each objective in a sequence, or a mapping from the objectives' names; None stands
+                where there is no number.
 
         Raises:
             StudyError: when `told` is no number, or not one for each objective.
         """
-        if type(told) is float and self.n == 1 and told - told == 0.0:  # finite; the one case that has to be quick
-            return (told,), None
-        if told is None:
-            return None, "the value is None"
         if self.names is not None and isinstance(told, Mapping):
             if set(told) != set(self.names):
                 raise StudyError(f"values must have the names {list(self.names)}, but got {list(told)}.")
             told = [told[name] for name in self.names]
-        numbers = _numbers(told, self.n, "values" if self.n > 1 else "value", "objective")
-        return _finite(numbers, "value")
+        return _numbers(told, self.n, "values" if self.n > 1 else "value", "objective")
 
-    def read_constraints(self, told: Any) -> tuple[tuple[float, ...] | None, str | None]:
+    def read_constraints(self, told: Any) -> list[float | None]:
         """Read what was told for the constraints; the same rules as for `read_values`."""
-        if self.constraints == 0 and (told is None or (isinstance(told, tuple) and not told)):
-            return None, None
         if told is None:
             raise StudyError(f"constraints must be {self.constraints} numbers, but got none.")
-        return _finite(_numbers(told, self.constraints, "constraints", "constraint"), "constraint")
+        return _numbers(told, self.constraints, "constraints", "constraint")
 
     def minimised(
         self, values: npt.NDArray[np.float64], constraints: npt.NDArray[np.float64]
@@ -146,6 +139,21 @@ class Objectives:
         np.multiply(values, self.signs, out=Y[:, : self.n])
         Y[:, self.n :] = constraints
         return Y
+
+
+def read_count(argument: str, given: Any, least: int) -> int:
+    """Read an argument that counts something; NumPy's integers are welcome.
+
+    Raises:
+        StudyError: when it is no integer >= `least`.
+    """
+    try:
+        count = least - 1 if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        count = least - 1
+    if count < least:
+        raise StudyError(f"{argument} must be an integer >= {least}, but got {given!r}.")
+    return count
 
 
 def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]:
@@ -173,12 +181,12 @@ def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]
     return numbers
 
 
-def _finite(numbers: list[float | None], what: str) -> tuple[tuple[float, ...] | None, str | None]:
+def not_finite(numbers: Sequence[float | None], what: str) -> str | None:
+    """Say which of the numbers is None, NaN or infinite; None: all are good."""
     for i, number in enumerate(numbers):
         if number is None or number - number != 0.0:
-            where = what if len(numbers) == 1 else f"{what} {i}"
-            return None, f"the {where} is {number}"
-    return tuple(numbers), None  # type: ignore[arg-type]  # no None is left
+            return f"the {what if len(numbers) == 1 else f'{what} {i}'} is {number}"
+    return None
 
 
 def _short(thing: Any) -> str:

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from hpo_fast.errors import StorageError, StudyError
 from hpo_fast.space import Space
-from hpo_fast.storage.file import StoredStudy, StudyFile
+from hpo_fast.storage.file import StoredStudy, StudyFile, read_path
+from hpo_fast.storage.journal import check_durability
 from hpo_fast.strategies import make_strategy
 from hpo_fast.strategies.base import Strategy
+from hpo_fast.study.asking import own_strategy
 from hpo_fast.study.objectives import Objectives
-from hpo_fast.study.told import as_json, drawn
+from hpo_fast.study.told import as_json, check_name, drawn
 
 
 class Opened(NamedTuple):
@@ -19,15 +21,17 @@ class Opened(NamedTuple):
 
     file: StudyFile
     stored: StoredStudy
-    given: Strategy | None
+    strategy: Strategy | None  # the one that the user gave, started; None: the file's
 
-    def make_strategy(self) -> Strategy:
-        """Give the strategy that the user gave, or the file's. It has to be started.
+    def start_strategy(self, space: Space, objectives: Objectives) -> Strategy:
+        """Give the started strategy.
 
         Raises:
             StrategyError: when the file's is not one of this package.
         """
-        return self.given if self.given is not None else make_strategy(self.stored.strategy, self.stored.config)
+        if self.strategy is not None:
+            return self.strategy
+        return _started(make_strategy(self.stored.strategy, self.stored.config), space, objectives, self.stored.seed)
 
 
 def open_study(
@@ -44,27 +48,36 @@ def open_study(
     Raises:
         StudyError, StorageError, StrategyError: as for Study. Nothing was changed then.
     """
-    given = None if strategy is None else make_strategy(strategy)
-    chosen = given
-    if chosen is None and not os.path.exists(storage):
-        chosen = make_strategy(None)
-    if chosen is not None:  # it may refuse, and then there should be no file
-        chosen.start(space, objectives.n, objectives.constraints, seed or 0)
+    check_durability(durability)
+    given = None if strategy is None else own_strategy(strategy)
+    new_seed = drawn(seed)
+    chosen = None
+    if not os.path.exists(read_path(storage)):  # the strategy may refuse, and then there should be no file
+        chosen = _started(given or make_strategy(None), space, objectives, new_seed)
     file = StudyFile(storage, durability)
     stored, new = file.find(name), False
     if stored is None:
         if chosen is None:
-            chosen = make_strategy(None)
-            chosen.start(space, objectives.n, objectives.constraints, seed or 0)
+            chosen = _started(given or make_strategy(None), space, objectives, new_seed)
         config = as_json(chosen.config(), "the strategy's config")
-        stored, new = file.find_or_add(name, space.to_json(), objectives.to_json(), drawn(seed), chosen.name, config)
-    if not new:
-        _check_same(file, stored, space, objectives, seed)
-        if given is not None:
-            config = as_json(given.config(), "the strategy's config")
-            if (given.name, config) != (stored.strategy, stored.config):
-                file.change_strategy(stored.id, given.name, config)
+        stored, new = file.find_or_add(name, space.to_json(), objectives.to_json(), new_seed, chosen.name, config)
+    if new:
+        return Opened(file, stored, chosen)
+    _check_same(file, stored, space, objectives, seed)
+    if given is None:
+        return Opened(file, stored, None)
+    if given is not chosen or stored.seed != new_seed:  # the second: somebody made the study while we made it as well
+        _started(given, space, objectives, stored.seed)
+    config = as_json(given.config(), "the strategy's config")
+    if (given.name, config) != (stored.strategy, stored.config):
+        file.change_strategy(stored.id, given.name, config)
+        stored = stored._replace(strategy=given.name, config=config)
     return Opened(file, stored, given)
+
+
+def _started(strategy: Strategy, space: Space, objectives: Objectives, seed: int) -> Strategy:
+    strategy.start(space, objectives.n, objectives.constraints, seed)
+    return strategy
 
 
 def load_study(path: str | os.PathLike[str], name: str | None, durability: str) -> Opened:
@@ -73,6 +86,7 @@ def load_study(path: str | os.PathLike[str], name: str | None, durability: str) 
     Raises:
         StudyError, StorageError: as for Study.load.
     """
+    check_name(name)
     file = StudyFile(path, durability, create=False)
     stored = file.find(name)
     if stored is None:

@@ -46,6 +46,20 @@ class Progress:
         else:
             self._write(f"{self._done}{'' if self._total is None else f'/{self._total}'} trials, {self._best()}")
 
+    def say(self, line: str) -> None:
+        """Write a line of its own, and go on below it."""
+        if self._bar is not None:
+            self._bar.write(line, file=self._out)
+        else:
+            self._clear()
+            self._out.write(line + "\n")
+            self._out.flush()
+
+    def _clear(self) -> None:
+        if self._live and self._width:
+            self._out.write("\r" + " " * self._width + "\r")
+            self._width = 0
+
     def _write(self, line: str) -> None:
         if self._live:
             self._out.write("\r" + line.ljust(self._width))
@@ -61,8 +75,8 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._best(), refresh=True)
             self._bar.close()
-        elif self._live and self._width:
-            self._out.write("\r" + " " * self._width + "\r")
+        else:
+            self._clear()
         for line in lines:
             self._out.write(line + "\n")
         self._out.flush()

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hpo_fast.storage.fork import renew_after_fork
 from hpo_fast.storage.journal import Journal
 from hpo_fast.study.objectives import Objectives
 from hpo_fast.trial import TrialState
+
+
+class Counts(NamedTuple):
+    """Told trials; valid ones are done or pruned. An asked one was handed out before, any other was added."""
+
+    valid: int
+    failed: int
+    asked_valid: int
+    asked_failed: int
 
 
 class Ranking:
@@ -25,34 +36,38 @@ class Ranking:
     def __init__(self, objectives: Objectives, journal: Journal) -> None:
         self._objectives = objectives
         self._journal = journal
+        self.lock = threading.RLock()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget everything; the next look reads the journal from its beginning."""
         self._seq = -1
         self._numbers = np.empty(0, dtype=np.int64)
-        self._Y = np.empty((0, objectives.n))
-        self._valid = 0
-        self._failed = 0
-        self._lock = threading.Lock()
+        self._Y = np.empty((0, self._objectives.n))
+        self._counts = Counts(0, 0, 0, 0)
 
     def front(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Give numbers (m,), in order, and values (m, objectives), to be minimised, of the trials that none beats."""
-        with self._lock:
+        with self.lock:
             self._follow()
             order = np.argsort(self._numbers)
             return self._numbers[order], self._Y[order]
 
-    def counts(self) -> tuple[int, int]:
-        """Give how many trials have valid values, and how many failed."""
-        with self._lock:
+    def counts(self) -> Counts:
+        """Give how many trials were told, and how."""
+        with self.lock:
             self._follow()
-            return self._valid, self._failed
+            return self._counts
 
     def _follow(self) -> None:
         results = self._journal.results(self._seq)
         if not len(results.numbers):
             return
         self._seq = results.last_seq
-        failed = int(np.count_nonzero(results.states == TrialState.FAILED))
-        self._failed += failed
-        self._valid += len(results.numbers) - failed
+        failed = results.states == TrialState.FAILED
+        here = (~failed, failed, ~failed & results.asked, failed & results.asked)
+        self._counts = Counts(*(a + int(np.count_nonzero(b)) for a, b in zip(self._counts, here, strict=True)))
         good = (results.states == TrialState.DONE) & np.all(results.constraints <= 0, axis=1)
         Y = results.values[good] * self._objectives.signs
         numbers = np.concatenate([self._numbers, results.numbers[good]])

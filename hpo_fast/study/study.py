@@ -5,22 +5,21 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from hpo_fast.errors import StudyError
 from hpo_fast.space import Space
-from hpo_fast.storage.journal import Journal, Result
+from hpo_fast.storage.journal import Journal, Result, check_durability, refuse_told
 from hpo_fast.storage.memory import MemoryJournal
-from hpo_fast.strategies import make_strategy
 from hpo_fast.strategies.base import Strategy
-from hpo_fast.study.asking import Asker
-from hpo_fast.study.objectives import Objectives
+from hpo_fast.study.asking import Asker, own_strategy
+from hpo_fast.study.copies import plain
+from hpo_fast.study.objectives import Objectives, read_count
 from hpo_fast.study.optimize import Callback, Objective, Run
 from hpo_fast.study.ranking import Ranking
-from hpo_fast.study.told import as_json, drawn, plain, read_many, read_one
+from hpo_fast.study.told import as_json, check_name, drawn, read_many, read_one, readable
 from hpo_fast.study.trials import Trials, as_dataframe, as_record
 from hpo_fast.trial import Trial, TrialRecord, TrialState
 
@@ -39,7 +38,8 @@ class Study:
     Args:
         space: what to search.
         strategy: how to search, an object or its name; None: the file's, and BayesianOptimization() for a new study.
-            Another strategy than the file's is allowed; the study goes on with it.
+            Another strategy than the file's is allowed; the study goes on with it. The study works on a copy of the
+            object; one of a class of your own it uses as it is, so give each study its own.
         direction: "minimize" or "maximize".
         directions: for several objectives, one direction each, by position or as {name: direction}.
         constraints: number of constraints; a trial is feasible where all are <= 0.
@@ -71,10 +71,8 @@ class Study:
         if not isinstance(space, Space):
             raise StudyError(f"space must be a Space, but got {type(space).__name__}; write Space(...) around it.")
         objectives = Objectives(direction, directions, constraints)
-        if durability not in ("power", "process"):
-            raise StudyError(f'durability must be "power" or "process", but got {durability!r}.')
-        if name is not None and (not isinstance(name, str) or not name):
-            raise StudyError(f"name must be a string that is not empty, but got {name!r}.")
+        check_durability(durability)
+        check_name(name)
         if seed is not None:
             if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
                 raise StudyError(f"seed must be an integer with 0 <= seed < 2**63, but got {seed!r}.")
@@ -82,13 +80,15 @@ class Study:
         if storage is None:
             journal = MemoryJournal(space.encode, space.d, objectives.n, objectives.constraints)
             self._begin(space, objectives, name or "study", drawn(seed), journal)
-            self._asker = self._started(make_strategy(strategy))
+            made = own_strategy(strategy)
+            made.start(space, objectives.n, objectives.constraints, self._seed)
+            self._made = self._asker_of(made)
         else:
             from hpo_fast.study.opening import open_study
 
             opened = open_study(space, strategy, objectives, storage, name, seed, durability)
             self._continue(space, objectives, opened)
-            self._asker = self._started(opened.make_strategy())
+            self._made = self._asker_of(opened.start_strategy(space, objectives))
 
     def _begin(self, space: Space, objectives: Objectives, name: str, seed: int, journal: Journal) -> None:
         self._space, self._objectives, self._name, self._seed = space, objectives, name, seed
@@ -104,9 +104,8 @@ class Study:
         self._begin(space, objectives, stored.name, stored.seed, journal)
         self._opened = opened
 
-    def _started(self, strategy: Strategy) -> Asker:
-        strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
-        return Asker(strategy, self._space, self._objectives, self._journal)
+    def _asker_of(self, started: Strategy) -> Asker:
+        return Asker(started, self._space, self._objectives, self._journal, self._seed)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], name: str | None = None, *, durability: str = "power") -> Self:
@@ -129,10 +128,14 @@ class Study:
         study._continue(space, objectives, opened)
         return study
 
-    @cached_property
+    @property
     def _asker(self) -> Asker:
         # A loaded study is often only looked at, and its strategy may be one that this process does not know.
-        return self._started(self._opened.make_strategy())
+        made: Asker | None = self.__dict__.get("_made")
+        if made is None:
+            asker = self._asker_of(self._opened.start_strategy(self._space, self._objectives))
+            made = self.__dict__.setdefault("_made", asker)  # of two threads that come here at once, the first counts
+        return made
 
     @property
     def space(self) -> Space:
@@ -156,8 +159,18 @@ class Study:
 
     @property
     def strategy(self) -> Strategy:
-        """The strategy that chooses the trials."""
+        """The strategy that chooses the trials: a copy of what was given, or the object itself if of your own class."""
         return self._asker.strategy
+
+    @property
+    def strategy_name(self) -> str:
+        """The strategy's name in the study file; known also where this process does not know the strategy."""
+        return self._asker.strategy.name if "_made" in self.__dict__ else self._opened.stored.strategy
+
+    @property
+    def strategy_config(self) -> dict[str, Any]:
+        """The strategy's arguments, as JSON; known also where this process does not know the strategy."""
+        return self._asker.strategy.config() if "_made" in self.__dict__ else self._opened.stored.config
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -205,9 +218,7 @@ class Study:
         """
         if n is None:
             return self._asker.ask(1, None)[0]
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise StudyError(f"n must be an integer >= 1, but got {n!r}.")
-        return self._asker.ask(int(n), None)
+        return self._asker.ask(read_count("n", n, 1), None)
 
     def tell(
         self,
@@ -239,7 +250,7 @@ class Study:
         Raises:
             StudyError: when there is no such trial, or it was told before.
         """
-        self._journal.finish(_number(trial), Result(TrialState.FAILED, reason=str(reason)))
+        self._journal.finish(_number(trial), Result(TrialState.FAILED, reason=readable(str(reason))))
 
     def release(self, trial: Trial | int) -> None:
         """Let a running trial wait for the next worker; for one whose worker died on another host.
@@ -276,12 +287,12 @@ class Study:
         params: Iterable[Mapping[str, Any]] | Mapping[str, Any],
         values: Any,
         constraints: Any = None,
-        states: Sequence[TrialState | str | int] | None = None,
+        states: Iterable[TrialState | str | int] | None = None,
     ) -> range:
         """Add m trials that were run elsewhere, all or none.
 
         Args:
-            params: m dicts, or a mapping from each parameter's name to an array of m values.
+            params: m dicts, or a mapping from each parameter's name to an array of m values, or a pandas DataFrame.
             values: (m,) or (m, objectives) numbers; rows with NaN, inf or None are failed trials.
             constraints: (m, constraints) numbers.
             states: m states as for `tell`.
@@ -341,7 +352,11 @@ class Study:
             progress: True shows a live line, False none, None one where standard error is a terminal.
 
         Raises:
-            StudyError: when the arguments contradict each other, or the first five trials all fail.
+            StudyError: when the arguments contradict each other, or the first five trials of the study all fail, over
+                all workers and calls (and again at each further five, until one succeeds). Trials that were added do
+                not count: they say nothing of the objective.
+            StorageError: when the file is out of reach; the message has the number and the value of the trial that
+                could not be told, which waits for the next call otherwise.
             NothingToAsk: when the strategy waits for pending trials, and there are none.
         """
         Run(self, objective, n_trials, total_trials, timeout, callbacks, catch, max_attempts, progress)()
@@ -354,6 +369,25 @@ class Study:
     def trials(self) -> Trials:
         """All trials with parameters, in order of number, whatever their state; read as they are looked at."""
         return Trials(self._journal)
+
+    def find_trial(self, number: int) -> TrialRecord | None:
+        """Give the trial of that number; None when there is none, or it has no parameters yet."""
+        known = 0 <= number < self._journal.numbers()[0]
+        rows = self._journal.rows(number, number + 1) if known else []
+        return as_record(self._journal, rows[0]) if rows else None
+
+    def pending(self) -> list[int]:
+        """Give the numbers of the trials that wait or run, in order."""
+        look = self._journal.look()
+        return sorted(look.waiting + look.running)
+
+    def counts(self) -> dict[TrialState, int]:
+        """Give how many trials are in each state from WAITING on; one whose worker died waits."""
+        states = self._journal.results(-1).states
+        look = self._journal.look()
+        counts = {TrialState.WAITING: len(look.waiting), TrialState.RUNNING: len(look.running)}
+        told = (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)
+        return counts | {state: int(np.count_nonzero(states == state)) for state in told}
 
     @property
     def best_trial(self) -> TrialRecord:
@@ -368,10 +402,10 @@ class Study:
             )
         numbers, _ = self._ranking.front()
         if not len(numbers):
-            valid, failed = self._ranking.counts()
+            counts = self._ranking.counts()
             raise StudyError(
-                f"best_trial needs a feasible trial that was told its value, but of {valid + failed} told trials "
-                f"{failed} failed and {valid} are pruned or not feasible."
+                f"best_trial needs a feasible trial that was told its value, but of {counts.valid + counts.failed} "
+                f"told trials {counts.failed} failed and {counts.valid} are pruned or not feasible."
             )
         return self._record(int(numbers[0]))
 
@@ -394,9 +428,6 @@ class Study:
 
     def _record(self, number: int) -> TrialRecord:
         return as_record(self._journal, self._journal.rows(number, number + 1)[0])
-
-    def _read(self, told: Any) -> Result:
-        return read_one(self._objectives, told)
 
 
 def minimize(
@@ -437,6 +468,9 @@ def _number(trial: Trial | int) -> int:
     if isinstance(trial, bool):
         raise StudyError(f"trial must be a Trial or its number, but got {trial!r}.")
     try:
-        return operator.index(trial)
+        number = operator.index(trial)
     except TypeError:
         raise StudyError(f"trial must be a Trial or its number, but got {trial!r}.") from None
+    if not -(2**63) <= number < 2**63:  # SQLite's integers
+        raise refuse_told(number, None)
+    return number

@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
 from hpo_fast.storage.journal import Result
-from hpo_fast.study.objectives import Objectives
+from hpo_fast.study.copies import plain, plain_value
+from hpo_fast.study.objectives import Objectives, not_finite
 from hpo_fast.trial import Outcome, TrialState, read_state
 
 if TYPE_CHECKING:
     from hpo_fast.space import Space
 
 FloatArray = npt.NDArray[np.float64]
-States = Sequence[TrialState | str | int]
+States = Iterable[TrialState | str | int]
 
 _DONE, _PRUNED, _FAILED = TrialState.DONE, TrialState.PRUNED, TrialState.FAILED
 
@@ -36,25 +37,56 @@ def read_one(
     Raises:
         StudyError: when it is not of the right form. NaN, inf and None are: they make a failed trial.
     """
+    kept = None
     if isinstance(value, Outcome):
         constraints = value.constraints if constraints is None else constraints
-        attrs = {**value.attrs, **(attrs or {})}
+        if value.attrs:
+            kept = as_json(value.attrs, "attrs")
         value = value.values
-    kept = as_json(attrs, "attrs") if attrs else None
+    if attrs:
+        kept = {**(kept or {}), **as_json(attrs, "attrs")}
+    if isinstance(constraints, tuple) and not constraints:
+        constraints = None
     ended = _DONE if state is None else read_state(state)
+    values = None if value is None or ended is _FAILED else objectives.read_values(value)
+    result = judged(ended, values, None, kept)
+    if result.values is None or (constraints is None and (ended is _PRUNED or not objectives.constraints)):
+        return result  # a failed trial needs no constraints
+    return judged(ended, values, objectives.read_constraints(constraints), kept)
+
+
+def judged(
+    ended: TrialState,
+    values: Sequence[float | None] | None,
+    limits: Sequence[float | None] | None,
+    attrs: dict[str, Any] | None = None,
+) -> Result:
+    """Give what becomes of a trial: the one rule for `tell`, `add_trial`, `add_trials` and objectives.
+
+    A number that is not finite fails a trial. A pruned one may come without values, and without constraints.
+
+    Args:
+        ended: DONE, PRUNED or FAILED, as the user said.
+        values: one for each objective, None or NaN where there is none; None: nothing was told.
+        limits: one for each constraint, or None.
+        attrs: what is kept with the trial.
+    """
     if ended is _FAILED:
-        return Result(_FAILED, attrs=kept, reason="told as failed")
-    if ended is _PRUNED and value is None:
-        return Result(_PRUNED, attrs=kept)
-    values, reason = objectives.read_values(value)
+        return Result(_FAILED, attrs=attrs, reason="told as failed")
+    if ended is _PRUNED:
+        if _blank(values):
+            return Result(_PRUNED, attrs=attrs)
+        limits = None if _blank(limits) else limits
     if values is None:
-        return Result(_FAILED, attrs=kept, reason=reason)
-    limits = None
-    if ended is _DONE or constraints is not None:
-        limits, reason = objectives.read_constraints(constraints)
-        if reason is not None:
-            return Result(_FAILED, attrs=kept, reason=reason)
-    return Result(ended, values, limits, kept)
+        return Result(_FAILED, attrs=attrs, reason="the value is None")
+    reason = not_finite(values, "value") or (None if limits is None else not_finite(limits, "constraint"))
+    if reason is not None:
+        return Result(_FAILED, attrs=attrs, reason=reason)
+    return Result(ended, tuple(values), None if limits is None else tuple(limits), attrs)  # type: ignore[arg-type]
+
+
+def _blank(numbers: Sequence[float | None] | None) -> bool:
+    return numbers is None or all(number is None or number != number for number in numbers)
 
 
 def read_many(
@@ -71,12 +103,15 @@ def read_many(
         SpaceError: when a point does not belong to the space.
         StudyError: when the lengths differ or something is no number.
     """
-    if isinstance(params, Mapping):
-        U = space.encode_many(params)
-        rows = _rows(space, params, U)
-    else:
-        rows = [plain(one) for one in params]
+    if hasattr(params, "keys"):
+        columns: Any = params  # a mapping, or a pandas DataFrame, which is none
+        U = space.encode_many(columns)
+        rows = _rows(space, columns, U)
+    elif isinstance(params, Iterable):
+        rows = [plain(one, f", row {i}") for i, one in enumerate(params)]
         U = space.encode_many(rows)
+    else:
+        raise StudyError(f"params must be dicts, or a mapping from name to values, but got {params!r}.")
     m = len(rows)
     Y = _table(values, m, objectives.n, "values")
     if (objectives.constraints > 0) != (constraints is not None):
@@ -85,27 +120,32 @@ def read_many(
             f"but got {'none' if constraints is None else 'some'}."
         )
     G = None if constraints is None else _table(constraints, m, objectives.constraints, "constraints")
-    if states is not None and len(states) != m:
-        raise StudyError(f"states must have one entry a trial ({m}), but got {len(states)}.")
+    ends = [_DONE] * m if states is None else [read_state(one) for one in _listed(states, "states")]
+    if len(ends) != m:
+        raise StudyError(f"states must have one entry a trial ({m}), but got {len(ends)}.")
     finite = np.isfinite(Y if G is None else np.hstack([Y, G]))
     good: list[bool] = np.logical_and.reduce(finite, axis=1).tolist()
     told = list(map(tuple, Y.tolist()))
     limits: list[tuple[float, ...] | None] = [None] * m if G is None else list(map(tuple, G.tolist()))
-    ends = [_DONE] * m if states is None else [read_state(one) for one in states]
-    results = []
-    for ended, valid, one, limit in zip(ends, good, told, limits, strict=True):
-        if valid and ended is not _FAILED:
-            results.append(Result(ended, one, limit))
-        elif ended is _PRUNED and all(y != y for y in one):  # pruned before it had a value
-            results.append(Result(_PRUNED))
-        else:
-            results.append(Result(_FAILED, reason="told as failed" if valid else "a value is not finite"))
+    results = [
+        Result(ended, one, limit) if valid and ended is not _FAILED else judged(ended, one, limit)
+        for ended, valid, one, limit in zip(ends, good, told, limits, strict=True)
+    ]
     return rows, U, results
 
 
-def plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy params, with Python's numbers in place of NumPy's, which JSON does not know."""
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
+def check_name(name: Any) -> None:
+    """Check the `name` argument of a study.
+
+    Raises:
+        StudyError: when it is neither None nor a text.
+    """
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
+        raise StudyError(f"name must be a string that is not empty, but got {name!r}.")
+    if readable(name) != name:
+        raise StudyError(f"name must be text that UTF-8 can hold, but got {name!r}; leave out what is no character.")
 
 
 def drawn(seed: int | None) -> int:
@@ -135,7 +175,7 @@ def _item(thing: Any) -> Any:
 def _rows(space: Space, columns: Mapping[str, Any], U: FloatArray) -> list[dict[str, Any]]:
     """Turn columns into dicts that hold only the parameters that exist."""
     names = list(space.names)
-    lists = [_list(columns[name]) if name in columns else [None] * len(U) for name in names]
+    lists = [_list(columns[name], name) if name in columns else [None] * len(U) for name in names]
     exists = ~np.isnan(U[:, space.layout.start[:-1]])
     if exists.all():
         return (
@@ -149,24 +189,40 @@ def _rows(space: Space, columns: Mapping[str, Any], U: FloatArray) -> list[dict[
     ]
 
 
-def _list(column: Any) -> list[Any]:
-    if isinstance(column, np.ndarray):
+def _list(column: Any, name: str) -> list[Any]:
+    if isinstance(column, np.ndarray) and column.dtype.kind != "O":
         return list(column.tolist())
-    return [value.item() if isinstance(value, np.generic) else value for value in column]
+    return [plain_value(value, name) for value in column]
+
+
+def _listed(given: Any, argument: str) -> list[Any]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise StudyError(f"{argument} must have one entry a trial, but got {given!r}; give a list or an array.")
+    return list(given)
 
 
 def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
-    """Read m rows of numbers; None becomes NaN."""
-    raw = np.asarray(told if isinstance(told, np.ndarray) else list(told))
+    """Read m rows of numbers; None becomes NaN, and so does a row that is None."""
+    rows = told if isinstance(told, np.ndarray) else _listed(told, argument)
+    if width > 1 and isinstance(rows, list):
+        rows = [[None] * width if row is None else row for row in rows]
     try:
+        raw = np.asarray(rows)
         if raw.dtype.kind not in "fiubO":
             raise ValueError(f"an array of {raw.dtype}")
         table = raw.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise StudyError(f"{argument} must hold numbers, but got {error}.") from None
+        raise StudyError(
+            f"{argument} must hold {'a number' if width == 1 else f'{width} numbers'} for each trial, but got {error}."
+        ) from None
     if table.ndim == 1 and width == 1:
         table = table[:, None]
     if table.shape != (m, width):
         shape = f"({m},)" if width == 1 else f"({m}, {width})"
         raise StudyError(f"{argument} must have the shape {shape}, a row a trial, but got {raw.shape}.")
     return table
+
+
+def readable(text: str) -> str:
+    """Give a text that UTF-8 can hold: a file name that is none puts half a character into an error's message."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 from hpo_fast.errors import BackendUnavailable
 from hpo_fast.storage.journal import Journal, Row
+from hpo_fast.study.copies import copied
 from hpo_fast.study.objectives import Objectives
 from hpo_fast.trial import TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_COLUMNS = ("number", "state", "started", "ended", "duration", "reason")  # of a data frame, whatever the study is
 _BLOCK = 512  # rows read at once while iterating: well above the cost of one query, well below a million rows
 
 
@@ -87,16 +89,22 @@ def as_record(journal: Journal, row: Row) -> TrialRecord:
     return TrialRecord(
         number=row.number,
         state=row.state,
-        params=dict(row.params),
+        params=copied(row.params),
         u=u,
         values=row.values,
         constraints=row.constraints,
-        attrs=dict(row.attrs),
-        note=dict(row.note),
+        attrs=copied(row.attrs),
+        note=copied(row.note),
         reason=row.reason,
         started=row.started,
         ended=row.ended,
     )
+
+
+def _column(label: str) -> str:
+    """Give the column of an objective: its name, unless that is, or looks like, one of the other columns."""
+    taken = label in _COLUMNS or label.startswith(("params_", "attrs_", "constraint_", "values_"))
+    return f"values_{label}" if taken else label
 
 
 def as_dataframe(trials: Trials, names: list[str], objectives: Objectives) -> pd.DataFrame:
@@ -111,7 +119,8 @@ def as_dataframe(trials: Trials, names: list[str], objectives: Objectives) -> pd
         raise BackendUnavailable(
             "to_dataframe needs pandas, but it is not installed; pip install pandas, or read study.trials."
         ) from error
-    labels, limits = objectives.labels(), [f"constraint_{i}" for i in range(objectives.constraints)]
+    labels = [_column(label) for label in objectives.labels()]
+    limits = [f"constraint_{i}" for i in range(objectives.constraints)]
     rows = []
     for trial in trials:
         row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}

@@ -341,3 +341,33 @@ def test_a_failed_point_that_the_user_repeats_is_done():
     driver.add(space.encode_many([{"n": 0}]))
     driver.run(1)
     assert driver.strategy.done
+
+
+@pytest.mark.parametrize("order", ["lexicographic", "shuffled"])
+def test_a_trial_that_stays_pending_does_not_slow_the_others(order):
+    """What an ask looks at is what is pending, not all that was told since."""
+    space = hpo.Space(i=hpo.Int(0, 99), j=hpo.Int(0, 99))
+    grid = GridSearch(100, order=order)
+    driver = Driver(grid, space)
+    driver.ask(2)
+    driver.run(500)
+    driver.add(driver.points()[-1:])  # told twice
+    assert len(grid._gaps) <= 3 and not grid._told
+    assert len({u.tobytes() for u in driver.points()}) == 502
+
+
+def test_points_come_back_in_order_whatever_was_told_before():
+    space = hpo.Space(i=hpo.Int(0, 9))
+    grid = GridSearch(10)
+    study = hpo.Study(space, grid)
+    first = study.ask(4)
+    study.add_trials({"i": [5, 6, 9, 1]}, [0.0] * 4)  # 1 is pending as well
+    assert [t["i"] for t in study.ask(2)] == [4, 7]
+    for trial in first[2:]:
+        study.tell(trial, 1.0)
+    study.tell(first[1], 1.0)
+    assert study.ask()["i"] == 8
+    for number in study.pending():
+        study.tell(number, 1.0)
+    study.optimize(lambda t: 1.0)
+    assert study.strategy.done and len(study.trials) == 4 + 4 + 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -8,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -121,6 +123,88 @@ def test_stop_from_a_callback_and_a_thread(make: Make) -> None:
     assert len(study.trials) > 7
 
 
+def test_a_failed_trial_lets_go_of_what_it_held(make: Make) -> None:
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+    alive: list[bool] = []
+
+    def failing(trial: Trial) -> float:
+        alive.extend(one() is not None for one in held)
+        large = Large()
+        held.append(weakref.ref(large))
+        if trial.number:
+            raise RuntimeError("out of memory")
+        return 1.0
+
+    gc.disable()  # it would find them sooner or later
+    try:
+        make().optimize(failing, 4)
+    finally:
+        gc.enable()
+    assert alive == [False] * 6
+
+
+def test_what_cannot_be_read_fails_the_trial(make: Make) -> None:
+    class Odd:
+        def __float__(self) -> float:
+            raise RuntimeError("the device is gone")
+
+    study = make()
+    study.optimize(lambda t: Odd() if t.number else 1.0, 2)  # type: ignore[arg-type, return-value]
+    assert [t.state.name for t in study.trials] == ["DONE", "FAILED"]
+    assert (study.trials[1].reason or "").startswith("RuntimeError: the device is gone\n")
+
+
+@pytest.mark.parametrize("value", [0.25, math.nan])
+def test_a_result_that_cannot_be_kept_is_named_and_its_trial_comes_back(value: float, make: Make) -> None:
+    study = make()
+    journal = study._journal
+    broken = False
+
+    def breaking(verb: Callable[..., None]) -> Callable[..., None]:
+        def broken_verb(*arguments: Any) -> None:
+            if broken:
+                raise StorageError("the disk is full.")
+            verb(*arguments)
+
+        return broken_verb
+
+    journal.finish, journal.give_back = breaking(journal.finish), breaking(journal.give_back)  # type: ignore[method-assign]
+
+    def out_of_reach(trial: Trial) -> float:
+        nonlocal broken
+        broken = True
+        return value
+
+    what = r"gave 0\.25.*study\.tell\(0, 0\.25\)" if value == 0.25 else r"failed \(the value is nan\).*study\.fail\(0"
+    with pytest.raises(StorageError, match=rf"trial 0 {what}") as caught:
+        study.optimize(out_of_reach, 3)
+    assert "the disk is full" in str(caught.value)
+    assert study.trials[0].state is TrialState.RUNNING
+    with pytest.raises(StorageError, match="disk is full"):
+        study.optimize(x, 1)
+    broken = False
+    study.optimize(x, total_trials=3)
+    assert [(t.number, t.value) for t in study.trials] == [(i, t.params["x"]) for i, t in enumerate(study.trials)]
+    assert len(study.trials) == 3
+
+
+def test_what_is_somebody_elses_by_now_is_not_given_back(make: Make) -> None:
+    study = make()
+
+    def leaving(trial: Trial) -> float:
+        study.release(trial)
+        assert study.ask() == trial
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        study.optimize(leaving, 1)
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    study.tell(0, 1.0)
+
+
 def test_callbacks_see_the_told_trial(make: Make) -> None:
     study = make()
     seen: list[TrialRecord] = []
@@ -203,6 +287,35 @@ def test_five_failures_from_the_start_raise(make: Make) -> None:
     assert len(study.trials) == 10
 
 
+def test_failures_count_over_calls_and_workers(make: Make) -> None:
+    study = make()
+    for _ in range(2):
+        study.optimize(lambda t: math.nan, 2)
+    with pytest.raises(StudyError, match="all 5 failed"):
+        study.optimize(lambda t: math.nan, 4)
+    assert len(study.trials) == 5
+
+
+def test_others_prove_an_objective(make: Make) -> None:
+    study = make()
+
+    def unlucky(trial: Trial) -> float:
+        if trial.number == 3:
+            study.optimize(lambda t: 1.0, 1)
+        return math.nan
+
+    study.optimize(unlucky, 9)
+    assert len(study.trials) == 10
+
+
+def test_added_trials_prove_nothing(make: Make) -> None:
+    study = make()
+    study.add_trials({"x": [0.5] * 20, "y": [0.5] * 20}, [1.0] * 10 + [math.nan] * 10)
+    with pytest.raises(StudyError, match="all 5 failed"):
+        study.optimize(lambda t: math.nan, 30)
+    assert len(study.trials) == 25
+
+
 def test_later_failures_do_not_raise(make: Make) -> None:
     study = make()
     study.optimize(lambda t: 1.0 if t.number == 4 else math.nan, 20)
@@ -263,8 +376,8 @@ def test_ctrl_c(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("own_ctrl_c")
 @pytest.mark.skipif(os.name != "posix", reason="signals to oneself")
-def test_ctrl_c_outside_the_objective_waits_for_the_trial(make: Make) -> None:
-    """While a point is chosen or a value written, nothing is torn apart."""
+def test_ctrl_c_while_a_point_is_chosen_runs_no_objective(make: Make) -> None:
+    """Nothing is torn apart, and the trial waits."""
 
     class Interrupted(RandomSearch):
         name: ClassVar[str] = "interrupted"
@@ -276,7 +389,12 @@ def test_ctrl_c_outside_the_objective_waits_for_the_trial(make: Make) -> None:
             return super().ask(numbers, pending)
 
     study = make(Interrupted())
-    study.optimize(x, 10)
+    ran: list[int | None] = []
+    study.optimize(lambda t: ran.append(t.number) or 1.0, 10)
+    assert ran == [0, 1]
+    assert [t.state.name for t in study.trials] == ["DONE", "DONE", "WAITING"]
+    assert study._journal.rows(2, 3)[0].attempts == 0
+    study.optimize(x, 1)
     assert [t.state.name for t in study.trials] == ["DONE"] * 3
 
 
@@ -309,6 +427,38 @@ def test_optimize_waits_for_others(make: Make) -> None:
     study.optimize(x, 2)
     assert [t.number for t in study.trials] == [0, 1, 2]
     assert study.trials[1].started >= study.trials[0].ended  # type: ignore[operator]
+
+
+def test_waiting_is_said_once_and_costs_no_writing(
+    make: Make, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo_fast.study.optimize._PATIENCE_SECONDS", 0.1)
+    study = make(Holding())
+    other = study.ask()
+    reserve, asks = study._journal.reserve, 0
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal asks
+        asks += 1
+        return reserve(*arguments)
+
+    study._journal.reserve = counting  # type: ignore[method-assign]
+    timer = threading.Timer(0.7, lambda: study.tell(other, 5.0))
+    timer.start()
+    with caplog.at_level(logging.INFO, "hpo_fast"):
+        study.optimize(x, 2)
+    timer.join()
+    assert asks == 4, "two that gave nothing, two that gave a trial"
+    assert capsys.readouterr().err.count("optimize waits for: 0.") == 1
+    found = re.search(r"optimizer (\S+) s of (\S+) s", caplog.text)
+    assert found is not None and float(found[1]) + 0.5 < float(found[2]), "waiting is not the optimizer's time"
+    study.ask()
+    began = time.monotonic()
+    study.optimize(x, 1, timeout=0.3, progress=True)
+    assert time.monotonic() - began < 0.6
+    assert "optimize waits for: 3." in capsys.readouterr().err
+    study.optimize(x, 1, timeout=0.3, progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_optimize_does_not_wait_for_nobody(make: Make) -> None:
@@ -370,6 +520,14 @@ def test_progress_in_a_pipe(make: Make, capsys: pytest.CaptureFixture[str]) -> N
     assert float(found[1]) < float(found[2]), "the objective's time is not the optimizer's"
 
 
+def test_progress_counts_what_the_total_counts(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make()
+    study.add_trials({"x": [0.5] * 20, "y": [0.5] * 20}, [1.0] * 20)
+    study.optimize(x, 2)
+    study.optimize(x, total_trials=12, progress=True)
+    assert capsys.readouterr().err.startswith("3/12 trials")
+
+
 class Terminal:
     def __init__(self) -> None:
         self.text = ""
@@ -400,6 +558,26 @@ def test_progress_on_a_terminal(tqdm: bool, make: Make, monkeypatch: pytest.Monk
     before = terminal.text
     study.optimize(x, 2, progress=False)
     assert terminal.text == before
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_waiting_is_said_on_a_line_of_its_own(tqdm: bool, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    if tqdm:
+        pytest.importorskip("tqdm")
+    else:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("hpo_fast.study.optimize._PATIENCE_SECONDS", 0.0)
+
+    def leaving_one(study: Study, record: TrialRecord) -> None:
+        if record.number == 1:
+            study.ask()
+
+    study = make(Holding())
+    study.optimize(x, timeout=0.4, callbacks=leaving_one)
+    before, line, after = terminal.text.partition("The strategy has no point")
+    assert line and before.endswith(("\r", "\n")) and "optimize waits for: 2." in after.splitlines()[0]
 
 
 def test_the_closing_line_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:

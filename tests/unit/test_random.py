@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import hpo_fast as hpo
+from hpo_fast.backends import uniforms
 from hpo_fast.strategies import RandomSearch
+from hpo_fast.strategies.base import parameter_streams
 from hpo_fast.testing import Driver
 
 SPACE = hpo.Space(
@@ -31,6 +33,20 @@ def test_trial_i_is_the_same_in_any_order_and_batch():
         np.concatenate([ask(SPACE, 5, range(i, 50, 8)) for i in range(8)]),
         np.concatenate([whole[i::8] for i in range(8)]),
     )
+
+
+@pytest.mark.parametrize("width", [1, 40, 5000])
+def test_a_draw_is_that_of_its_seed_and_number_alone(width):
+    """Numbers are drawn ahead in blocks; nothing of that may show."""
+    space = hpo.Space({**{f"p{j}": hpo.Float(1e-3, 9.0, log=True) for j in range(width)}, "n": hpo.Int(0, 7)})
+    strategy = RandomSearch()
+    driver = Driver(strategy, space, 5)
+    streams = parameter_streams(space.names, "random")
+    for number in (0, 1, 255, 256, 257, 3, 10**12, 254):
+        (proposal,) = strategy.ask([number], driver.pending())
+        assert np.array_equal(proposal.u, space.from_uniform(uniforms(5, [number], streams))[0])
+        with pytest.raises(ValueError, match="read-only"):
+            proposal.u[0] = 0.5
 
 
 def test_the_history_does_not_matter():

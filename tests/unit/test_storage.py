@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,20 @@ def test_truncated_file(keep: float, tmp_path: Path) -> None:
     refused(path, "damaged, truncated or no database")
 
 
+def test_empty_file_beside_a_log(tmp_path: Path) -> None:
+    """SQLite takes it for a new one, and drops the log with all that was told."""
+    path = tmp_path / "s.db"
+    (tmp_path / "open").mkdir()
+    study = filled(tmp_path / "open" / "s.db")
+    for name in ("s.db", "s.db-wal"):  # as a killed process leaves them
+        shutil.copy(tmp_path / "open" / name, tmp_path / name)
+    del study
+    shutil.rmtree(tmp_path / "open")
+    assert (tmp_path / "s.db-wal").stat().st_size
+    os.truncate(path, 0)
+    refused(path, "damaged, truncated or no database")
+
+
 @pytest.mark.parametrize("content", [b"hello, world\n" * 100, b"x", b"PK\x03\x04" + bytes(4000)])
 def test_no_database(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "s.db"
@@ -124,7 +140,7 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
         Study(SPACE, storage=tmp_path)
     with pytest.raises(StorageError, match=r"no .*missing"):
         Study(SPACE, storage=tmp_path / "missing" / "s.db")
-    for wrong in ("sqlite:///s.db", "", 3, True, b"s.db"):
+    for wrong in ("sqlite:///s.db", "", 3, True, b"s.db", [1], "a\0b.db", "\ud800.db"):
         with pytest.raises(StorageError, match="storage must be"):
             Study(SPACE, storage=wrong)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
@@ -230,6 +246,70 @@ def test_a_forked_child_opens_the_file_anew(tmp_path: Path) -> None:
     assert [t.number for t in study.trials] == [0, 1, 2, 3, 4, 5]
 
 
+class Thinking(RandomSearch):
+    """Stays in its first ask until it is let go, in the process that began it."""
+
+    reads_history = True
+
+    def __init__(self) -> None:
+        self.inside, self.go_on, self.home = threading.Event(), threading.Event(), os.getpid()
+        self.half: list[int] = []
+
+    def start(self, *arguments: Any) -> None:
+        self.half = []
+        super().start(*arguments)
+
+    def ask(self, numbers: Any, pending: Any) -> list[Any]:
+        assert not self.half, "no other ask is half done"
+        self.half = list(numbers)
+        if os.getpid() == self.home:
+            self.inside.set()
+            assert self.go_on.wait(60)
+        self.half = []
+        return super().ask(numbers, pending)
+
+
+def _look_and_ask(study: Study, results: Any) -> None:
+    best = study.best_trial.number
+    study.optimize(lambda t: t["x"], 1)
+    results.put((best, study.trials[-1].number))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_fork_while_another_thread_thinks(stored: bool, tmp_path: Path) -> None:
+    """The child has no such thread, which would unlock what it locked."""
+    strategy = Thinking()
+    study = Study(SPACE, strategy, storage=tmp_path / "s.db" if stored else None, seed=3)
+    study.add_trial({"x": 0.5, "kind": "a"}, 0.5)
+    thread = threading.Thread(target=study.ask)
+    thread.start()
+    assert strategy.inside.wait(60)
+    ranked = threading.Event()
+
+    def rank() -> None:
+        with study._ranking.lock:
+            ranked.set()
+            strategy.go_on.wait(60)
+
+    other = threading.Thread(target=rank)
+    other.start()
+    assert ranked.wait(60)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_look_and_ask, args=(study, results))
+    child.start()
+    try:
+        assert results.get(timeout=20) == (0, 2), "number 1 is what the parent thinks about"
+    finally:
+        strategy.go_on.set()
+        thread.join()
+        other.join()
+        child.join(5)
+        child.kill()
+    assert study.trials[1].number == 1
+
+
 def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
     file = StudyFile(tmp_path / "s.db")
     with pytest.raises(KeyboardInterrupt), file.transaction() as db:
@@ -263,6 +343,86 @@ def test_owners() -> None:
     assert is_dead(f"{host}|{2**22 + 1}|{start}"), "above the highest pid"
     assert not is_dead(f"elsewhere|{2**22 + 1}|{start}"), "nobody here can know"
     assert not is_dead(f"{host}|{2**22 + 1}|"), "its start was never known"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="this platform has no pid namespaces")
+@pytest.mark.parametrize("options", [[], ["--mount-proc"]])
+def test_an_owner_in_another_pid_namespace_counts_as_alive(options: list[str]) -> None:
+    """Two containers may have the same host name, and a process with the same pid each."""
+    code = "import hpo_fast.storage.owner as o; me = o.current_owner(); print(me); assert not o.is_dead(me)"
+    command = ["unshare", "--pid", "--fork", *options, sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("no unshare")
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    owner = done.stdout.strip()
+    assert owner.split("|")[1] == "1"
+    assert not is_dead(owner)
+    namespace = os.readlink("/proc/self/ns/pid")
+    assert namespace in current_owner() and namespace not in owner
+
+
+def test_ps_is_read_in_one_language_and_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no /proc: all workers must give one process the same start."""
+    seen: dict[str, str] = {}
+
+    def ps(command: list[str], env: dict[str, str], **rest: Any) -> Any:
+        seen.update(env)
+        return subprocess.CompletedProcess(command, 0, "Mon Jan  1 00:00:00 2024\n", "")
+
+    def nothing(path: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(subprocess, "run", ps)
+    monkeypatch.setattr(os, "readlink", nothing)
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert importlib.import_module("hpo_fast.storage.owner")._start(1) == "Mon Jan  1 00:00:00 2024"
+    assert (seen["LC_ALL"], seen["TZ"]) == ("C", "UTC") and "PATH" in seen
+
+
+@pytest.mark.parametrize("state", [TrialState.RESERVED, TrialState.RUNNING])
+def test_an_ask_by_hand_never_fails_a_trial(state: TrialState, tmp_path: Path) -> None:
+    """How many attempts a trial has is for the caller of `optimize` to say."""
+    study = filled(tmp_path / "s.db", 1)
+    given = study.ask()
+    with study._opened.file.transaction() as db:
+        dead = current_owner().rsplit("|", 1)[0] + "|0"
+        db.execute("UPDATE trials SET owner = ?, attempts = 9, state = ? WHERE number = 1", (dead, int(state)))
+    assert study.counts()[TrialState.WAITING] == (state is TrialState.RUNNING)
+    assert study.ask() == given
+    assert study.trials[1].state is TrialState.RUNNING
+
+
+def test_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(StorageError, match=r"needs SQLite 3\.35 or newer"):
+        Study(SPACE, "random", storage=tmp_path / "s.db")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
+    study = filled(tmp_path / "s.db", 2)
+    db = study._opened.file._db
+    assert db is not None
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="free some space"):
+        study.set_attr("large", "x" * 100_000)
+    assert study.attrs == {} and len(study.trials) == 2
+
+
+def test_durability_has_one_rule(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db", 1)
+    for call in (
+        lambda: Study(SPACE, "random", durability="none"),
+        lambda: Study(SPACE, "random", storage=tmp_path / "s.db", durability="none"),
+        lambda: Study.load(tmp_path / "s.db", durability="none"),
+    ):
+        with pytest.raises(StudyError, match='durability must be "power" or "process"'):
+            call()
 
 
 def test_an_owner_on_another_host_is_released_by_hand(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from hpo_fast.errors import BackendUnavailable, NothingToAsk, SpaceError, StudyError, StudyFinished
-from hpo_fast.space import Categorical, Float, Int, Space
+from hpo_fast.space import Categorical, Constant, Float, Int, Space
 from hpo_fast.strategies.base import Observations, Pending, Proposal, Strategy
+from hpo_fast.strategies.grid import GridSearch
 from hpo_fast.study import Study
 from hpo_fast.study.ranking import non_dominated
-from hpo_fast.trial import Trial, TrialState
+from hpo_fast.trial import Outcome, Trial, TrialState
 
 SPACE = Space(x=Float(0.0, 1.0), kind=Categorical(["a", None, 1, True]), depth=Int(1, 5).when(kind=["a", 1]))
 
@@ -519,3 +520,206 @@ def test_repr(make: Make) -> None:
     study.ask()
     assert repr(study).startswith("<Study 'mine' in ")
     assert repr(study).endswith(": a: minimize, b: maximize, 2 constraints, 1 trials>")
+
+
+def test_a_number_that_nobody_filled_does_not_count(make: Make) -> None:
+    strategy = Recorder([0.5, 0.25, 0.75])
+    study = make(strategy, X)
+    study.optimize(lambda t: t["x"])
+    assert len(study.trials) == 3, "and number 3 is reserved, for there was no fourth point"
+    strategy._points = [0.1] * 9
+    study.optimize(lambda t: t["x"], total_trials=3)
+    assert len(study.trials) == 3
+    study.optimize(lambda t: t["x"], total_trials=5)
+    assert [t.number for t in study.trials] == list(range(5))
+
+
+def test_free_numbers_and_new_ones_together_keep_to_the_total(make: Make) -> None:
+    strategy = Recorder([0.5, 0.25], at_once=2)
+    study = make(strategy, X)
+    study.ask(8)  # numbers 2 to 7 stay free
+    strategy._points = [0.1] * 9
+    study.optimize(lambda t: t["x"], total_trials=4)
+    assert [t.number for t in study.trials] == [0, 1, 2, 3]
+    study.add_trial({"x": 0.5}, 1.0)
+    study.optimize(lambda t: t["x"], total_trials=9)
+    assert [t.number for t in study.trials] == list(range(10))
+
+
+NESTED = Space(shape=Categorical([[1, [2]], [3, [4]]]), fixed=Constant({"a": [1]}))
+
+
+def test_nested_values_belong_to_the_journal(make: Make) -> None:
+    study = make("random", NESTED)
+
+    def meddling(trial: Trial) -> float:
+        trial["shape"][1].append(9)
+        trial["fixed"]["a"].append(9)
+        return 1.0
+
+    study.optimize(meddling, 3)
+    shape, fixed = [1, [np.int64(2)]], {"a": [1]}
+    params = {"shape": shape, "fixed": fixed}
+    study.add_trial(params, 1.0, attrs={"curve": [1]})
+    study.add_trials([params], [1.0])
+    study.add_trials({"shape": [shape], "fixed": [fixed]}, [1.0])
+    column = np.empty(1, dtype=object)
+    column[0] = shape
+    study.add_trials({"shape": column, "fixed": [fixed]}, [1.0])
+    study.enqueue(params)
+    shape[1].append(7)  # type: ignore[attr-defined]
+    fixed["a"].append(7)
+    asked = study.ask()
+    asked["shape"][1].append(8)
+    study.release(asked)
+    study.ask()["fixed"]["a"].append(8)
+    for record in study.trials:
+        record.params["shape"][1].append(6)
+    study.trials[3].attrs["curve"].append(2)
+    study.set_attr("list", [1])
+    study.attrs["list"].append(2)
+    assert study.attrs == {"list": [1]} and study.trials[3].attrs == {"curve": [1]}
+    assert all(t.params["shape"] in ([1, [2]], [3, [4]]) and t.params["fixed"] == {"a": [1]} for t in study.trials)
+    assert type(study.trials[3].params["shape"][1][0]) is int
+
+
+def test_half_characters(make: Make) -> None:
+    """A path with bytes that are no UTF-8 has them, and SQLite takes none."""
+    study = make()
+    study.fail(study.ask(), "no \udce9")
+
+    def failing(trial: Trial) -> float:
+        raise OSError("caf\udce9")
+
+    study.optimize(failing, 1)
+    assert study.trials[0].reason == "no \\udce9"
+    assert (study.trials[1].reason or "").startswith("OSError: caf\\udce9\n")
+    with pytest.raises(StudyError, match="name must be text"):
+        make(name="\ud800")
+    if study.storage is not None:
+        with pytest.raises(StudyError, match="name must be text"):
+            Study.load(study.storage, "\ud800")
+
+
+def test_one_strategy_object_serves_several_studies(make: Make) -> None:
+    grid = GridSearch(levels=9)
+    line = Space(i=Int(0, 5))
+    study = make(grid, line)
+    study.optimize(lambda t: t["i"], 2)
+    other = Study(line, grid)
+    assert other.ask()["i"] == 0
+    study.optimize(lambda t: t["i"])
+    assert [t.params["i"] for t in study.trials] == list(range(6))
+    assert vars(grid) == vars(GridSearch(levels=9)), "it stays as it was"
+    assert study.strategy is not grid and study.strategy.config() == grid.config()
+
+
+def test_a_strategy_is_started_once(make: Make) -> None:
+    class Counting(Recorder):
+        starts: ClassVar[list[int]] = []
+
+        def start(self, space: Space, n_objectives: int, n_constraints: int, seed: int) -> None:
+            self.starts.append(seed)
+            super().start(space, n_objectives, n_constraints, seed)
+
+    strategy = Counting([0.5, 0.25])
+    study = make(strategy, X, seed=7)
+    assert study.strategy is strategy, "what a class of the user's needs to be copied is not known"
+    study.ask()
+    assert strategy.starts == [7]
+    if study.storage is not None:
+        Study(X, strategy, storage=study.storage).ask()
+        assert strategy.starts == [7, 7]
+
+
+def test_what_a_study_says_of_itself(make: Make) -> None:
+    study = make(GridSearch(levels=3), Space(i=Int(0, 9)))
+    for said in (study, Study.load(study.storage)) if study.storage else (study,):
+        assert said.strategy_name == "grid"
+        assert said.strategy_config == {"levels": 3, "order": "lexicographic", "retry_failed": False}
+    a, b = study.ask(2)
+    study.tell(a, 1.0)
+    study.enqueue({"i": 5})
+    assert study.pending() == [1, 2]
+    assert {state.name: n for state, n in study.counts().items()} == {
+        "WAITING": 1,
+        "RUNNING": 1,
+        "DONE": 1,
+        "PRUNED": 0,
+        "FAILED": 0,
+    }
+    found = study.find_trial(1)
+    assert found is not None and found.params == b.params
+    assert study.find_trial(3) is None and study.find_trial(-1) is None and study.find_trial(2**70) is None
+
+
+def test_wrong_things_are_named(make: Make) -> None:
+    study = make(space=X)
+    two = make(space=X, directions=["minimize", "minimize"], **({} if study.storage is None else {"name": "two"}))
+    wrong: list[tuple[type[Exception], str, Callable[[], object]]] = [
+        (SpaceError, "params must be a dict", lambda: study.enqueue([1])),  # type: ignore[arg-type]
+        (SpaceError, "params must be a dict", lambda: study.add_trial("x", 1.0)),  # type: ignore[arg-type]
+        (SpaceError, "row 1 must be a dict", lambda: study.add_trials([{"x": 0.1}, [1]], [1.0, 2.0])),  # type: ignore[list-item]
+        (StudyError, "params must be dicts", lambda: study.add_trials(5, [1.0])),  # type: ignore[arg-type]
+        (StudyError, "values must have one", lambda: study.add_trials([{"x": 0.1}], 1.0)),
+        (StudyError, "values must hold 2 numbers", lambda: two.add_trials([{"x": 0.1}] * 2, [[1.0, 2.0], [1.0]])),
+        (StudyError, "states must have one", lambda: study.add_trials([{"x": 0.1}], [1.0], states=5)),  # type: ignore[arg-type]
+        (StudyError, "no trial 1180591620717411303424", lambda: study.tell(2**70, 1.0)),
+        (StudyError, "no trial -1180591620717411303424", lambda: study.release(-(2**70))),
+        (StudyError, "attrs must be JSON-able", lambda: study.tell(study.ask(), Outcome(1.0, attrs=[1]))),  # type: ignore[arg-type]
+        (StudyError, "directions must be a sequence", lambda: Study(X, "random", directions=5)),  # type: ignore[arg-type]
+        (StudyError, "constraints must be an integer", lambda: Study(X, "random", constraints=-1)),
+        (StudyError, "constraints must be an integer", lambda: Study(X, "random", constraints=1.0)),  # type: ignore[arg-type]
+        (StudyError, "callbacks must be", lambda: study.optimize(len, 1, callbacks=5)),  # type: ignore[arg-type]
+        (StudyError, "callbacks must be", lambda: study.optimize(len, 1, callbacks=[5])),  # type: ignore[list-item]
+    ]
+    for error, match, call in wrong:
+        with pytest.raises(error, match=match):
+            call()
+    assert [t.state for t in study.trials] == [TrialState.RUNNING], "the one that was asked"
+    assert len(two.trials) == 0
+
+
+def test_add_trials_takes_what_is_a_table(make: Make) -> None:
+    pd = pytest.importorskip("pandas")
+    study = make()
+    frame = pd.DataFrame({"x": [0.5, 0.25], "kind": ["a", True], "depth": [2, None]})
+    assert study.add_trials(frame, pd.Series([1.0, 2.0]), states=(s for s in ("done", "failed"))) == range(2)
+    assert [t.params for t in study.trials] == [{"x": 0.5, "kind": "a", "depth": 2}, {"x": 0.25, "kind": True}]
+    assert [t.state.name for t in study.trials] == ["DONE", "FAILED"]
+    two = Study(X, "random", directions=["minimize", "minimize"])
+    two.add_trials({"x": [0.1, 0.2]}, [[1.0, 2.0], None])
+    assert [t.state.name for t in two.trials] == ["DONE", "FAILED"]
+
+
+@pytest.mark.parametrize("constraints", [0, 1])
+def test_one_rule_for_pruned_trials(constraints: int, make: Make) -> None:
+    study = make(constraints=constraints)
+    nan, limits = math.nan, [0.5] if constraints else None
+    for value, limit in ((nan, limits), (None, limits), (1.0, limits), (math.inf, limits), (1.0, [nan] * constraints)):
+        study.tell(study.ask(), value, constraints=limit, state="pruned")
+    values = [nan, None, 1.0, math.inf, 1.0]
+    G = [[0.5]] * 4 + [[nan]] if constraints else None
+    study.add_trials([study.trials[0].params] * 5, values, G, ["pruned"] * 5)
+    told = [(t.state, t.values, t.constraints or None, t.reason) for t in study.trials]
+    assert told[:5] == told[5:]
+    assert [state.name for state, *_ in told[:5]] == ["PRUNED", "PRUNED", "PRUNED", "FAILED", "PRUNED"]
+
+
+def test_integers_of_numpy(make: Make) -> None:
+    study = make(constraints=np.int64(1), seed=np.int64(3))
+    study.optimize(lambda t: Outcome(1.0, [0.0]), np.int64(2), max_attempts=np.int32(1))
+    study.optimize(lambda t: Outcome(1.0, [0.0]), total_trials=np.uint8(3), timeout=np.float32(60))
+    assert len(study.trials) == 3 and len(study.ask(np.int64(2))) == 2
+    assert type(study.constraints) is int
+
+
+def test_columns_of_a_data_frame_do_not_collide(make: Make) -> None:
+    pytest.importorskip("pandas")
+    names = ["state", "number", "params_x", "values_state", "loss"]
+    study = make(directions=dict.fromkeys(names, "minimize"))
+    study.tell(study.ask(), [1.0, 2.0, 3.0, 4.0, 5.0])
+    (row,) = study.to_dataframe().to_dict("records")
+    assert (row["state"], row["number"], row["params_x"]) == ("done", 0, study.trials[0].params["x"])
+    columns = ["values_state", "values_number", "values_params_x", "values_values_state", "loss"]
+    assert [row[name] for name in columns] == [1.0, 2.0, 3.0, 4.0, 5.0]
