@@ -83,17 +83,17 @@ def measure(n: int, d: int, runs: int, trials: int, threads: int, seconds: float
         refits = sum("fit" in record.note for record in session.study.trials[n + 1 :])
         return {**figures(times), "refits": refits, "best": loop.best}
 
-    def begin(run: int) -> Loop:
+    def begin(run: int, count: int) -> Loop:
         past = history(n, d, run)
-        return Loop(METHODS["optuna_gp"](past.space, run, threads), past, run)
+        return Loop(METHODS["optuna_gp"](past.space, run, count), past, run)
 
     if n < OPTUNA_STARTUP:
         raise ValueError(f"n must be at least {OPTUNA_STARTUP}, so that GPSampler fits a model, but got {n}")
-    count = faster_threads(begin(runs).step, threads)
+    count = faster_threads(begin(runs, threads).step, threads)
 
     def peer(run: int) -> dict[str, Any]:
         with peer_threads(count):
-            loop = begin(run)
+            loop = begin(run, count)
             return {**figures(loop.timed(trials, seconds, 1)), "best": loop.best, "threads": count}
 
     return alternate(runs, ours, peer)
