@@ -196,7 +196,14 @@ def test_ctrl_c_keeps_what_was_told_and_returns_1(folder: Path) -> None:
     )
     command = [sys.executable, "-m", "hpo_fast", "optimize", "slow.py:objective", "--space", "slow.py:space"]
     command += ["--storage", "study.db", "--strategy", "random", "--trials", "9"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it starts in the background ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "at three\n"
     time.sleep(0.1)

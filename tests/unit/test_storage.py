@@ -350,7 +350,7 @@ def test_owners() -> None:
 def test_an_owner_in_another_pid_namespace_counts_as_alive(options: list[str]) -> None:
     """Two containers may have the same host name, and a process with the same pid each."""
     code = "import hpo_fast.storage.owner as o; me = o.current_owner(); print(me); assert not o.is_dead(me)"
-    command = ["unshare", "--pid", "--fork", *options, sys.executable, "-c", code]
+    command = ["unshare", "--pid", "--fork", *options, sys.executable, "-P", "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
