@@ -236,7 +236,7 @@ cdef class GaussianProcess:
     cdef object pid
 
     def __cinit__(self, layout, *, outputs=1, kernel="matern52", standardise=True, mean="constant", noise=None,
-                 prior="default", bounds=None, n_threads=None):
+                  prior="default", bounds=None, n_threads=None):
         if outputs != 1:
             raise ValueError(f"outputs must be 1 in this version, but got {outputs!r}; use one handle an output")
         if kernel not in KERNELS:
@@ -285,8 +285,8 @@ cdef class GaussianProcess:
             # Tried, not asked with locked(): a thread may hold the lock at the fork and not have said so yet.
             if not self.lock.acquire(False):
                 raise RuntimeError(
-                    "a handle must be idle when its process is forked, but a verb was running in another thread; make a "
-                    "new handle in the child"
+                    "a handle must be idle when its process is forked, but a verb was running in another thread; "
+                    "make a new handle in the child"
                 )
             self.lock.release()
             self.pid = os.getpid()
