@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,14 @@ def call(function: str, arguments: Mapping[str, Any], threads: int, timeout: flo
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "result.json"
         # -P: never the folder in which somebody stands, always what is installed.
-        command = [sys.executable, "-P", "-m", "hpo_fast_bench.child", function, str(answer)]
+        alive, held = os.pipe()
+        command = [sys.executable, "-P", "-m", "hpo_fast_bench.child", function, str(answer), str(alive)]
         try:
             done = subprocess.run(
                 command,
                 input=json.dumps(dict(arguments)),
                 env=environment(threads),
+                pass_fds=(alive,),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -51,6 +54,9 @@ def call(function: str, arguments: Mapping[str, Any], threads: int, timeout: flo
             )
         except subprocess.TimeoutExpired:
             raise ChildFailed(f"{function} did not end within {timeout:g} s") from None
+        finally:
+            os.close(alive)
+            os.close(held)
         if done.returncode != 0 or not answer.exists():
             raise ChildFailed(f"{function} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
         return json.loads(answer.read_text())
@@ -66,8 +72,19 @@ def warm_blas() -> None:
         solve_triangular(L, A, lower=True)
 
 
+def end_with_parent(alive: int) -> None:
+    """A child that outlives a killed parent would disturb what is measured next: the pipe ends when the parent does."""
+
+    def wait() -> None:
+        os.read(alive, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
-    function, answer = sys.argv[1:]
+    function, answer, alive = sys.argv[1:]
+    end_with_parent(int(alive))
     wrong = [name for name in UNSET if name in os.environ]
     if wrong:
         raise SystemExit(f"{', '.join(wrong)} must not be set where time is measured")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
+import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +20,8 @@ from hpo_fast_bench.histories import history
 from hpo_fast_bench.problems import PROBLEMS, Problem
 from hpo_fast_bench.run import run, run_seeds
 from hpo_fast_bench.statistics import normalised_regret, upper_bound
+
+T = TypeVar("T")
 
 
 def bench(*arguments: str) -> int:
@@ -324,3 +330,26 @@ def test_every_time_has_its_quality_beside_it(name: str) -> None:
     for kind in ("time_", "track_", "peakmem_"):
         measured = speed.measure(name, [12, 2], kind, 1, 1)
         assert all(np.isfinite(value) for value in measured.values()) and len(measured) >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the measuring process through /proc")
+def test_a_measurement_ends_with_the_comparison_that_is_killed(tmp_path: Path) -> None:
+    code = "from hpo_fast_bench.child import call; call('signal:pause', {}, threads=1)"
+    comparison = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=tmp_path)
+    children = Path(f"/proc/{comparison.pid}/task/{comparison.pid}/children")
+    try:
+        measuring = soon(lambda: children.read_text().split())[0]
+        soon(lambda: "hpo_fast_bench.child" in Path(f"/proc/{measuring}/cmdline").read_text())
+    finally:
+        comparison.kill()
+        comparison.wait()
+    soon(lambda: not Path(f"/proc/{measuring}").exists())
+
+
+def soon(holds: Callable[[], T]) -> T:
+    """What `holds` gives as soon as that is true; half a minute is more than any start takes."""
+    deadline = time.monotonic() + 30
+    while not (value := holds()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value
