@@ -30,7 +30,7 @@ class GaussianProcess:
             None: maximum likelihood.
         bounds: {"lengthscale": (low, high), "variance": (low, high), "noise": (low, high)} of `refit`, each 0 < low <=
             high; what is left out keeps its default.
-        n_threads: threads of the compiled core, >= 1; None: HPO_FAST_NUM_THREADS, or one a core.
+        n_threads: threads of the compiled core, 1 to 1024; None: HPO_FAST_NUM_THREADS, or one a core.
         backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy.
 
     Raises:
@@ -88,7 +88,7 @@ class GaussianProcess:
         """Adds q observations.
 
         Args:
-            U: (q, d) finite inputs, of any range.
+            U: (q, d) finite inputs, of any range up to 1e150 length scales.
             y: (q,) finite values.
             noise: (q,) known noise variances >= 0, NaN where it is the model's own; None for all. A number counts for
                 every row.
@@ -159,8 +159,13 @@ class GaussianProcess:
             n_samples: number of draws, >= 0.
             seed: integer in [0, 2**63); equal seeds give equal draws.
 
+        Raises:
+            ValueError: wrong shape, n_samples < 0, or a seed out of its range.
+
         Cost: O(m n^2 + m^2 n + m^3).
         """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed must be an integer >= 0 and < 2**63, but got {seed!r}; take another one")
         return np.ascontiguousarray(self._handle.sample(self._points(U), n_samples, (seed, 0))[:, :, 0])
 
     def log_marginal_likelihood(self, theta: npt.ArrayLike) -> tuple[float, Array]:

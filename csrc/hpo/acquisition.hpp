@@ -1,7 +1,7 @@
 // Acquisition of one point from its posterior mean and variance, and its derivatives to both. y is minimised; every
 // utility is larger where the point is better.
 //
-// z = (best - mean) / sd, sd = sqrt(var), h(z) = phi(z) + z Phi(z):
+// z = (best - mean) / sd, sd = sqrt(var), h(z) = phi(z) + z Phi(z); for pi and log_pi, best has PI_MARGIN taken off:
 //   log_ei  ln sd + ln h(z)      logarithm of the expected improvement (Ament et al., NeurIPS 2023, eq. 8-9)
 //   ei      sd h(z)              Jones, Schonlau, Welch, J. Global Optim. 13 (1998), eq. 15
 //   log_pi  ln Phi(z)

@@ -42,6 +42,10 @@ static const Kernels& choose() {
 #else
 extern const Kernels kernels_base;
 static const Kernels& choose() {
+  if (const char* forced = std::getenv("HPO_FAST_SIMD"); forced && *forced)
+    throw std::runtime_error(std::string("HPO_FAST_SIMD chooses between the levels of x86-64, but this processor is "
+                                         "none, and got \"") +
+                             forced + "\"; unset it.");
   return kernels_base;
 }
 #endif

@@ -27,9 +27,7 @@ double* Factor::prepare(std::int64_t p) {
 }
 
 double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
-  jitter_.resize(i + 1);
   merged_.resize(i + 1);
-  jitter_[i] = 0.0;
   merged_[i] = -1;
   const double unit = std::max(LEAST_PIVOT, 32.0 * std::numeric_limits<double>::epsilon() * static_cast<double>(i + 1));
   if (pivot > 0.0 && std::isfinite(pivot) && pivot >= unit * (K.s2 + K.noise[i])) return pivot;
@@ -41,10 +39,8 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
   }
   for (const double part : {1e-8, 1e-7, 1e-6, 1e-5, 1e-4}) {
     const double added = K.s2 * part;
-    if (std::isfinite(pivot) && pivot + added > 0.0 && pivot + added >= unit * (K.s2 + K.noise[i] + added)) {
-      jitter_[i] = added;
+    if (std::isfinite(pivot) && pivot + added > 0.0 && pivot + added >= unit * (K.s2 + K.noise[i] + added))
       return pivot + added;
-    }
   }
   throw numerical_error("covariance must be positive definite, but it is not at row " + std::to_string(i) +
                             ", not even with 1e-4 of the variance added to the diagonal; give it noise > 0 or shorter "

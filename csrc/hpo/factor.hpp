@@ -34,8 +34,7 @@ class Factor {
   std::int64_t stride(std::int64_t p) const { return (p + 1) * PANEL; }
   const double* panel(std::int64_t p) const { return panels_[p].data(); }
 
-  // What the guard did to row i: variance added to its diagonal, or the earlier row that it repeats (-1: none).
-  double jitter(std::int64_t i) const { return jitter_[i]; }
+  // The earlier row that row i repeats, so that it counts with that one, or -1.
   std::int64_t merged(std::int64_t i) const { return merged_[i]; }
 
   void clear() { n_ = blocked_ = 0; }
@@ -64,7 +63,6 @@ class Factor {
   std::int64_t n_ = 0;
   std::int64_t blocked_ = 0;  // panels that were computed as blocks
   std::vector<Buffer> panels_;
-  std::vector<double> jitter_;
   std::vector<std::int64_t> merged_;
   Buffer C_, A_, U_, S_, W_, row_;
 

@@ -64,24 +64,31 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
                                   "; give the square of the "
                                   "standard error");
   }
-  const std::int64_t before = n();
-  U_.insert(U_.end(), U.data, U.data + U.rows * U.cols);
-  Y_.insert(Y_.end(), Y.data, Y.data + Y.n);
-  if (known.n)
-    known_.insert(known_.end(), known.data, known.data + known.n);
-  else
-    known_.resize(Y_.size(), NaN);
+  const std::int64_t before = n(), failed_before = failed_.n();
   try {
+    push(U.data, Y.data, known.data, Y.n);
     renew_warp();
     catch_up();
+    for (std::int64_t i = before; i < n(); ++i) {
+      told_.insert(U_.data() + i * d());
+      if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
+    }
   } catch (...) {
+    told_.truncate(before);
+    failed_.truncate(failed_before);
     cut(before);
     throw;
   }
-  for (std::int64_t i = before; i < n(); ++i) {
-    told_.insert(U_.data() + i * d());
-    if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
-  }
+}
+
+// known may be null: inferred.
+void GaussianProcess::push(const double* U, const double* Y, const double* known, std::int64_t rows) {
+  U_.insert(U_.end(), U, U + rows * d());
+  Y_.insert(Y_.end(), Y, Y + rows);
+  if (known)
+    known_.insert(known_.end(), known, known + rows);
+  else
+    known_.resize(Y_.size(), NaN);
 }
 
 void GaussianProcess::truncate(std::int64_t n) {
@@ -90,7 +97,17 @@ void GaussianProcess::truncate(std::int64_t n) {
                                 std::to_string(n) + "; forget fewer rows");
   std::int64_t failed = 0;
   for (std::int64_t i = 0; i < n; ++i) failed += !std::isfinite(Y_[i]);
-  cut(n);
+  // Fewer values have another scale, and known variances divided by it may be more than the guard can pass.
+  const std::vector<double> U(U_.begin() + n * d(), U_.end()), Y(Y_.begin() + n, Y_.end()),
+      known(known_.begin() + n, known_.end());
+  try {
+    cut(n);
+  } catch (...) {
+    push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
+    renew_warp();
+    catch_up();
+    throw;
+  }
   told_.truncate(n);
   failed_.truncate(failed);
 }
@@ -142,6 +159,7 @@ void GaussianProcess::catch_up() {
 }
 
 const Weights& GaussianProcess::weights() {
+  catch_up();  // nothing to do, unless memory ran out while a verb that failed was undone
   if (!weights_current_) {
     weights_.compute(V_, warp_.w.data(), config_.constant_mean);
     weights_current_ = true;
@@ -181,7 +199,7 @@ void GaussianProcess::score(Utility utility, Mat<const double> U, double* value)
 void GaussianProcess::sample(Mat<const double> U, std::int64_t n_samples, Key key, double* out) {
   check_points(U, "U");
   const std::int64_t m = U.rows;
-  std::vector<double> mean(m), S(m * m), z(m);
+  std::vector<double> mean(m), S(m * m);
   Posterior& p = posterior();
   p.covariance(U, mean.data(), S.data());
   for (std::int64_t k = 0; k < m; ++k) {

@@ -96,6 +96,7 @@ class GaussianProcess {
   CovarianceMatrix matrix() const { return {&points_, config_.kind, std::exp(theta_[layout_.b]), noise_.data()}; }
   void check_points(Mat<const double> U, const char* name) const;
   void check_theta(Vec<const double> theta) const;
+  void push(const double* U, const double* Y, const double* known, std::int64_t rows);
   void renew_warp();
   void rebuild();
   void catch_up();

@@ -36,6 +36,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
                                         Mat<const double> starts, bool avoid_known) {
   check_points(pending, "pending");
   check_points(starts, "starts");
+  catch_up();
   struct Restore {
     GaussianProcess* gp;
     ~Restore() { gp->drop_pending(); }

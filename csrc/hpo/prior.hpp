@@ -1,4 +1,4 @@
-// The prior of theta, dimension-scaled, and the box in which it is fitted.
+// The prior of theta, dimension-scaled, and its mode.
 #pragma once
 
 #include <cmath>

@@ -81,7 +81,8 @@ class Warp {
     }
     const double deviation = std::sqrt(square / static_cast<double>(n));
     shift = mean * unit;
-    if (deviation <= 1e-12 * size) {  // constant, as far as doubles can tell
+    if (deviation <= 1e-12 * size || deviation * unit < std::numeric_limits<double>::min()) {  // constant, as far as
+                                                                                               // doubles can tell
       for (const std::size_t i : order_) w[i] = 0.0;
       return;
     }

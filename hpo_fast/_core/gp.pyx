@@ -330,7 +330,7 @@ cdef class GaussianProcess:
             self.gp.get().append(_mat(points), _vec(values), _vec(known))
 
     def truncate(self, n):
-        cdef int64_t keep = n
+        cdef int64_t keep = n if -1 <= n < 2**62 else -1  # what is no row count of any size is refused below
         with self.alone(), nogil:
             self.gp.get().truncate(keep)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hpo_fast._core.rng import uniforms
 from hpo_fast.errors import BackendUnavailable
 
@@ -12,9 +14,10 @@ if TYPE_CHECKING:
     from hpo_fast.backends.base import Surrogate
     from hpo_fast.space.layout import Layout
 
-__all__ = ["BACKENDS", "gaussian_process", "uniforms"]
+__all__ = ["BACKENDS", "MOST_THREADS", "gaussian_process", "uniforms"]
 
 BACKENDS = ("auto", "cpu", "reference")
+MOST_THREADS = 1024  # as of HPO_FAST_NUM_THREADS; each has its own scratch memory
 
 
 def gaussian_process(
@@ -42,8 +45,8 @@ def gaussian_process(
         prior: "default", or None for none.
         bounds: {"lengthscale": (low, high), "variance": (low, high), "noise": (low, high)} of `refit`, each 0 < low <=
             high; what is left out keeps its default.
-        n_threads: threads of the compiled core, >= 1; None: HPO_FAST_NUM_THREADS, or one a core. The reference leaves
-            threads to NumPy.
+        n_threads: threads of the compiled core, 1 to MOST_THREADS; None: HPO_FAST_NUM_THREADS, or one a core. The
+            reference leaves threads to NumPy.
         backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy.
 
     Raises:
@@ -52,8 +55,13 @@ def gaussian_process(
     """
     if backend not in BACKENDS:
         raise BackendUnavailable(f"backend must be one of {', '.join(BACKENDS)}, but got {backend!r}; take one")
-    if n_threads is not None and (isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1):
-        raise ValueError(f"n_threads must be an integer >= 1 or None, but got {n_threads!r}; None uses every core")
+    if n_threads is not None:
+        integer = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
+        if not integer or not 1 <= n_threads <= MOST_THREADS:
+            raise ValueError(
+                f"n_threads must be an integer from 1 to {MOST_THREADS}, or None, but got {n_threads!r}; None uses "
+                "every core"
+            )
     if backend == "reference":
         from hpo_fast.backends import reference
 

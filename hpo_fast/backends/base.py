@@ -57,7 +57,8 @@ class Utility:
     """What makes a point worth asking; larger is better, and values are minimised.
 
     With z = (best - mean)/sd, best the smallest standardised value told (0 where there is none) and
-    h(z) = phi(z) + z Phi(z): log_ei ln sd + ln h(z); ei sd h(z); log_pi ln Phi(z); pi Phi(z); ucb beta sd - mean.
+    h(z) = phi(z) + z Phi(z): log_ei ln sd + ln h(z); ei sd h(z); log_pi ln Phi(z); pi Phi(z); ucb beta sd - mean. For
+    pi and log_pi, best is PI_MARGIN less: the improvement that counts.
 
     Attributes:
         kind: "log_ei", "ei", "log_pi", "pi" or "ucb".
@@ -252,7 +253,8 @@ class Surrogate(Protocol):
             pending: (r, d) points asked and not yet told, or None.
             key: (seed, number) of the random candidates; the result is a function of it, of the handle's state and of
                 the other arguments.
-            starts: (s, d) points to climb from besides the candidates, such as the `optima` of the search before.
+            starts: (s, d) points to climb from besides the candidates, best first, such as the `optima` of the search
+                before; a backend may leave out all but the first four.
             avoid_known: never choose a point told, as long as the space has another one. Failed points, pending ones
                 and those already chosen are avoided in any case, as long as the space has another one. Two points are
                 the same when each discrete block has the same value, the same blocks exist and continuous codes differ

@@ -184,7 +184,7 @@ class GaussianProcess:
 
     def _variances(self, known: Array, scale: float, theta: Array) -> Array:
         """v (n,): the noise of each row, in standardised units."""
-        quantised = 2.0 ** (np.rint(8.0 * np.log2(scale)) / 8.0)
+        quantised = _quantised(scale)
         return np.asarray(np.where(np.isnan(known), np.exp(theta[-1]), known / quantised / quantised))
 
     def _condition(self, U: Array, w: Array, known: Array, scale: float, theta: Array) -> _Posterior:
@@ -350,7 +350,8 @@ class GaussianProcess:
         starts = np.empty((0, self.d)) if starts is None else _matrix("starts", starts, (len(starts), self.d))
         search = Search(self._layout, _generator(key), n_candidates, n_starts)
         by_mean = self._U[np.argsort(self._predict(self._posterior, self._U, False)[0], kind="stable")]
-        certain = 1e-6 * np.exp(self._theta[-2]) * _quantised(self._scale) ** 2  # in the units of known variances
+        known = self._known / _quantised(self._scale) / _quantised(self._scale)  # standardised, as `certain` is
+        certain = 1e-6 * np.exp(self._theta[-2])
         margin = _margin(utility)
         avoid = self._U if avoid_known else self._U[~np.isfinite(self._y)]
         chosen: list[tuple[Array, float, float, float]] = []
@@ -361,8 +362,8 @@ class GaussianProcess:
             given = self._condition(
                 np.concatenate([self._U, waiting]),
                 np.concatenate([self._w, np.zeros(n_waiting)]),
-                np.concatenate([self._known, np.full(n_waiting, certain)]),
-                self._scale,
+                np.concatenate([known, np.full(n_waiting, certain)]),
+                1.0,
                 self._theta,
             )
             believed, _, _, _ = self._predict(self._posterior, waiting, False)

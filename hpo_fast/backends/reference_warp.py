@@ -24,14 +24,15 @@ def warp(y: Array) -> tuple[Array, float, float]:
     fence = 1.5 * (ordered[3 * good.size // 4] - ordered[good.size // 4]) or 1.5 * _rms(
         good - median - _mean(good - median)
     )
-    excess = np.maximum(good - median - fence, 0.0)
     w = good.copy()
-    far = excess > 0.0
-    w[far] = median + fence + fence * np.minimum(np.log1p(excess[far] / fence), MOST_LOG)
+    with np.errstate(over="ignore"):  # inf is as bad as MOST_LOG
+        excess = np.maximum(good - median - fence, 0.0)
+        far = excess > 0.0
+        w[far] = median + fence + fence * np.minimum(np.log1p(excess[far] / fence), MOST_LOG)
     shift = _mean(w)
     scale = _rms(w - shift)
     out = np.empty_like(y)
-    if scale <= 1e-12 * np.max(np.abs(w)):
+    if scale <= 1e-12 * np.max(np.abs(w)) or scale < np.finfo(np.float64).tiny:
         out[finite], scale = 0.0, 1.0
     else:
         out[finite] = (w - shift) / scale

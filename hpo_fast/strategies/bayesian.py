@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hpo_fast.backends import BACKENDS, gaussian_process
+from hpo_fast.backends import BACKENDS, MOST_THREADS, gaussian_process
 from hpo_fast.backends.base import BETA, KERNELS, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.strategies._initial import InitialDesign, few_points
@@ -19,7 +19,9 @@ from hpo_fast.strategies.base import FloatArray, IntArray, Observations, Pending
 if TYPE_CHECKING:
     from hpo_fast.space import Space
 
-REFIT_ALWAYS = 64  # up to so many observations theta is fitted after every tell: it moves much, and a fit costs little
+REFIT_ALWAYS = (
+    64  # up to so many observations every ask fits theta if anything is new: it moves, and a fit costs little
+)
 REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
 MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d + 1 would be a third of a usual budget
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
@@ -63,7 +65,8 @@ class BayesianOptimization(Strategy):
     worst value seen and are never asked again. Should the model fail numerically, the ask fills the space instead, and
     the trial's note says why.
 
-    The model's parameters are fitted after every tell up to 64 observations, then whenever their number grew by 10 %.
+    The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
+    number grew by 10 %.
     A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
     was due) and `optima`, beside `mean` and `sd`, the model's expectation in the units of the objective (minimised),
     and `acquisition`, the value that made the point the best one.
@@ -76,7 +79,7 @@ class BayesianOptimization(Strategy):
         deterministic: True when the same parameters always give the same value: the noise is then fixed at 1e-6 of the
             spread, and no point is asked twice; when every point of a finite space is told, the strategy is done.
         n_initial: trials told or pending before the model is asked, >= 1; max(5, d + 1), at most 10, when left out.
-        n_threads: threads of the compiled core, >= 1; HPO_FAST_NUM_THREADS, or one a core, when left out.
+        n_threads: threads of the compiled core, 1 to 1024; HPO_FAST_NUM_THREADS, or one a core, when left out.
 
     Raises:
         StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
@@ -113,11 +116,11 @@ class BayesianOptimization(Strategy):
             raise StrategyError(
                 f"BayesianOptimization: backend must be one of {', '.join(map(repr, BACKENDS))}, but got {backend!r}."
             )
-        for argument, value in (("n_initial", n_initial), ("n_threads", n_threads)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        for argument, value, most in (("n_initial", n_initial, math.inf), ("n_threads", n_threads, MOST_THREADS)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
+                rule = "an integer >= 1" if most == math.inf else f"an integer from 1 to {most}"
                 raise StrategyError(
-                    f"BayesianOptimization: {argument} must be an integer >= 1, but got {value!r}; leave it out for "
-                    "the default."
+                    f"BayesianOptimization: {argument} must be {rule}, but got {value!r}; leave it out for the default."
                 )
         self._acquisition = acquisition
         self._kernel, self._backend, self._deterministic = kernel, backend, bool(deterministic)

@@ -194,6 +194,7 @@ class BackendContract:
             "huge": 1e300 * plain,
             "huge of both signs": np.r_[-1e300, 1e300, 0.0, 3.0],
             "tiny": 1e-300 * plain,
+            "least": 5e-324 * (plain > 0.0),
             "shifted": 1e6 + 1e-3 * plain,
         }
         for what, y in columns.items():
@@ -599,6 +600,35 @@ class BackendContract:
             else:
                 raise AssertionError(f"{verb.__name__} at a variance of e^800 must be a NumericalError")
         self.assert_same_state(handle, other, space, "after a theta that failed")
+
+    def test_a_failing_truncate_changes_nothing(self) -> None:
+        """What is left is so much alike that a known variance, in units of its spread, is more than a number."""
+        space = self.spaces()["floats"]
+        U = points(space, 4, 1)
+        Y = np.array([[0.0], [1e-10], [2e-10], [1.0]])
+        known = np.array([[1e300], [np.nan], [np.nan], [np.nan]])
+        handle, other = self.make(space.layout), self.make(space.layout)
+        handle.append(U, Y, known)
+        other.append(U, Y, known)
+        try:
+            handle.truncate(3)
+        except NumericalError:
+            pass
+        else:
+            raise AssertionError("a variance of 1e300 at a spread of 1e-10 must be a NumericalError")
+        assert handle.n == 4
+        self.assert_same_state(handle, other, space, "after a truncate that failed")
+        handle.maximise(Utility(), 1, None, (0, 0))
+
+    def test_what_is_very_far_is_not_seen(self) -> None:
+        space = self.spaces()["floats"]
+        handle = self.make(space.layout, standardise=False, mean="zero", prior=None)
+        handle.append(np.zeros((1, space.d)), np.ones((1, 1)))
+        far = np.zeros((3, space.d))
+        far[:, 0] = (1e100, 1e150, 5e152)
+        mean, var, d_mean, d_var = handle.predict(far, gradient=True)
+        assert np.all(mean == 0.0) and np.all(d_mean == 0.0) and np.all(d_var == 0.0), "no covariance, no mean"
+        np.testing.assert_allclose(var, np.exp(handle.theta[0, -2]), rtol=1e-15)
 
     def test_known_points_are_avoided(self) -> None:
         space = self.spaces()["finite"]

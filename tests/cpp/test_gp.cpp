@@ -128,6 +128,35 @@ TEST(gp_a_failing_append_changes_nothing) {
   CHECK(before == predict(gp, h.points(0, 20)));
 }
 
+TEST(gp_a_verb_that_fails_half_way_changes_nothing) {
+  const History h(150);
+  GaussianProcess gp(h.arrays, config(2));
+  std::vector<double> known(150, std::nan(""));
+  known[0] = 0.25;
+  gp.append(h.points(0, 150), {h.Y.data(), 150}, {known.data(), 150});
+  const auto before = predict(gp, h.points(0, 20));
+  std::vector<double> U(h.U.begin(), h.U.begin() + 80 * h.d), Y(80, 1.0);
+  U[79 * h.d] = 1e170;  // its covariance is not a number: 79 rows and a panel were there before it was seen
+  CHECK_THROWS(gp.append({U.data(), 80, h.d}, {Y.data(), 80}, {}), hpo::numerical_error);
+  CHECK(gp.n() == 150);
+  CHECK(before == predict(gp, h.points(0, 20)));
+
+  std::vector<double> huge = gp.theta();
+  huge[5] = 800.0;  // the variance overflows
+  CHECK_THROWS(gp.set_theta({huge.data(), 7}), hpo::numerical_error);
+  CHECK(before == predict(gp, h.points(0, 20)));
+
+  // Three values that are nearly one: the known variance in units of their spread is infinite.
+  GaussianProcess other(h.arrays, config(1));
+  const double values[4] = {0.0, 1e-10, 2e-10, 1.0}, variances[4] = {1e300, std::nan(""), std::nan(""), std::nan("")};
+  other.append(h.points(0, 4), {values, 4}, {variances, 4});
+  const auto four = predict(other, h.points(0, 20));
+  CHECK_THROWS(other.truncate(3), hpo::numerical_error);
+  CHECK(other.n() == 4);
+  CHECK(four == predict(other, h.points(0, 20)));
+  other.maximise({}, 1, {nullptr, 0, h.d}, {1, 1}, {nullptr, 0, h.d}, false);
+}
+
 TEST(gp_known_noise_failed_rows_and_samples) {
   const History h(75);
   GaussianProcess gp(h.arrays, config(1));

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from hpo_fast.errors import NumericalError, StrategyError
+from hpo_fast.gaussian_process import GaussianProcess
 from hpo_fast.space import Categorical, Float, Int, Space
 from hpo_fast.strategies._initial import InitialDesign, few_points
 from hpo_fast.strategies.base import Observations
 from hpo_fast.strategies.bayesian import UCB, BayesianOptimization
+from hpo_fast.study import Study
 from hpo_fast.testing import Driver, StrategyContract
 from hpo_fast.trial import TrialState
 
@@ -414,3 +416,17 @@ def test_nothing_told_is_nothing():
         Observations(np.empty(0, dtype=np.int64), np.empty((0, 2)), np.empty((0, 1)), np.empty(0, dtype=np.uint8), [])
     )
     assert strategy.state_dict() == {} and not strategy.done
+
+
+def test_the_reference_takes_values_of_any_size():
+    study = Study(Space(x=Float(0, 1)), BayesianOptimization(backend="reference", n_initial=3), seed=0)
+    study.optimize(lambda t: 1e200 * t["x"], 5)
+    assert [record.note["kind"] for record in study.trials][3:] == ["model", "model"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1025, 2**40, True, 1.5])
+def test_thread_counts_out_of_range(wrong):
+    with pytest.raises(StrategyError, match=r"n_threads must be an integer from 1 to 1024"):
+        BayesianOptimization(n_threads=wrong)
+    with pytest.raises(ValueError, match=r"n_threads must be an integer from 1 to 1024"):
+        GaussianProcess(2, n_threads=wrong)

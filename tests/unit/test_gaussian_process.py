@@ -129,6 +129,8 @@ def test_errors_say_the_argument_and_change_nothing(backend):
         ("theta", lambda: gp.log_marginal_likelihood([0.0, 0.0])),
         ("theta", lambda: setattr(gp, "theta", np.full(5, np.nan))),
         ("n", lambda: gp.truncate(26)),
+        ("n", lambda: gp.truncate(2**70)),
+        ("seed", lambda: gp.sample(U[:2], 1, seed=-1)),
     ):
         with pytest.raises(ValueError, match=rf"\b{argument}\b"):
             call()
