@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     seed = 0 if args.seed is None and not os.path.exists(args.storage) else args.seed
     studies = {name: _study(name, strategy, args.storage, seed) for name, strategy in STRATEGIES.items()}
     for name, study in studies.items():
-        there = running.given(study)
+        there = study.total_trials
         begun = f", {there} of them are in {args.storage}" if there else ""
         print(f"\n{name[0].upper()}{name[1:]}: {args.trials} trials{begun}", flush=True)
         study.optimize(objective, total_trials=args.trials, progress=True)

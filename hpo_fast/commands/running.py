@@ -43,19 +43,14 @@ def unfinished(study: Study, total: int | None) -> bool:
     """Tell whether a run that had time enough ended early, by Ctrl-C: trials are missing, or one waits."""
     if study.strategy.done:
         return False
-    return total is None or given(study) < total or study.counts()[TrialState.WAITING] > 0
-
-
-def given(study: Study) -> int:
-    """Count the trials that the study's total counts: those asked or enqueued. Added ones have an end and no start."""
-    return sum(not trial.state.told or trial.started is not None for trial in study.trials)
+    return total is None or study.total_trials < total or study.counts()[TrialState.WAITING] > 0
 
 
 def keep_total(study: Study, total: int | None) -> None:
     """Keep the total for `resume`, unless it is below what the study has; say what the user may not expect."""
     if total is None:
         return
-    there, kept = given(study), study.attrs.get(TOTAL)
+    there, kept = study.total_trials, study.attrs.get(TOTAL)
     if there >= total > 0:
         say(f"the total of {total} trials is reached, {there} were asked so far; a larger --trials goes on")
     if total >= there or kept is None:

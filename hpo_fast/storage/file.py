@@ -123,7 +123,7 @@ class StudyFile:
         self.lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._check_path(create)
-        self._open()
+        self._open(create)
         hold_over_fork(self)
 
     def _check_path(self, create: bool) -> None:
@@ -158,7 +158,7 @@ class StudyFile:
                 sizes.append(None)
         return sizes[1], sizes[0] or 0
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, create: bool) -> sqlite3.Connection:
         """Connect, after a look at what is there, before anything is written."""
         size, log = self._sizes()
         if log and size == 0:  # SQLite would take it for a new one, and drop the log with all that was told
@@ -175,6 +175,10 @@ class StudyFile:
             db.execute("BEGIN")  # one view for all that is read: another process may be creating the file now
             new = self._is_new(db, size)
             db.execute("COMMIT")
+            if new and not create:
+                raise StorageError(
+                    f"a study is loaded from its file, but {self.path!r} is empty; restore it from a copy or delete it."
+                )
             if new:
                 self._create(db)
             self._set_durability(db)
@@ -240,7 +244,7 @@ class StudyFile:
 
     def _reopen(self) -> sqlite3.Connection:
         self._check_path(create=False)  # it may be gone, and an empty one in its place would help nobody
-        return self._open()
+        return self._open(create=False)
 
     def before_fork(self) -> None:
         """Close the connection; parent and child connect anew when they next need the file.
@@ -261,8 +265,8 @@ class StudyFile:
         with self.lock:
             db = self._db if self._db is not None else self._reopen()
             try:
-                db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                try:
+                try:  # Ctrl-C while BEGIN waits is raised right after it, with the lock taken
+                    db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
                     yield db
                     db.execute("COMMIT")
                 except BaseException:

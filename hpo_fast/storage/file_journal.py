@@ -89,17 +89,9 @@ class FileJournal:
     def _reserve_numbers(self, db: sqlite3.Connection, n: int, total: int | None) -> list[int]:
         if n == 0:
             return []
-        free = [
-            number
-            for (number,) in db.execute(
-                f"SELECT number FROM {_OPEN} AND state = ? AND owner IS NULL ORDER BY number",
-                (self._study, RESERVED),
-            )
-        ]
-        first = self._next_number(db)
+        free, first = self._free(db), self._next_number(db)
         if total is not None:
-            (added,) = db.execute("SELECT added FROM studies WHERE id = ?", (self._study,)).fetchone()
-            n = min(n, max(total - (first - added - len(free)), 0))
+            n = min(n, max(total - self._total(db), 0))
         numbers, me = free[:n], current_owner()
         db.executemany(
             "UPDATE trials SET owner = ? WHERE study = ? AND number = ?",
@@ -188,8 +180,9 @@ class FileJournal:
 
     def _finish(self, db: sqlite3.Connection, number: int, result: Result) -> None:
         done = db.execute(
-            f"UPDATE trials SET state = ?2, seq = {_NEXT_SEQ}, ended = ?3, owner = NULL, objectives = ?4, "
-            "constraints = ?5, attrs = ?6, reason = ?7 WHERE study = ?1 AND number = ?8 AND state IN (?9, ?10)",
+            f"UPDATE trials SET state = ?2, seq = {_NEXT_SEQ}, ended = ?3, owner = NULL, attempts = max(attempts, 1), "
+            "objectives = ?4, constraints = ?5, attrs = ?6, reason = ?7 "
+            "WHERE study = ?1 AND number = ?8 AND state IN (?9, ?10)",
             (self._study, int(result.state), time.time(), *_told(result), number, WAITING, RUNNING),
         )
         if not done.rowcount:
@@ -280,6 +273,11 @@ class FileJournal:
         waiting = tuple(number for number, state in found if state == WAITING or number in gone)
         return Look(following - 1, waiting, tuple(number for number, _ in found if number not in waiting))
 
+    def total(self) -> int:
+        with self._file.transaction(write=False) as db:
+            gone = sum(state == RESERVED for _, state, _, _ in self._orphans(db))
+            return self._total(db) - gone
+
     def numbers(self) -> tuple[int, list[int]]:
         with self._file.transaction(write=False) as db:
             blank = db.execute(
@@ -300,6 +298,17 @@ class FileJournal:
     def encoded(self, row: Row) -> npt.NDArray[np.float64]:
         assert row.u is not None
         return row.u
+
+    def _free(self, db: sqlite3.Connection) -> list[int]:
+        """Give the reserved numbers that nobody fills, in order."""
+        found = db.execute(
+            f"SELECT number FROM {_OPEN} AND state = ? AND owner IS NULL ORDER BY number", (self._study, RESERVED)
+        )
+        return [number for (number,) in found]
+
+    def _total(self, db: sqlite3.Connection) -> int:
+        (added,) = db.execute("SELECT added FROM studies WHERE id = ?", (self._study,)).fetchone()
+        return self._next_number(db) - int(added) - len(self._free(db))
 
     def _next_number(self, db: sqlite3.Connection) -> int:
         (last,) = db.execute("SELECT max(number) FROM trials WHERE study = ?", (self._study,)).fetchone()

@@ -33,29 +33,35 @@ class Renewed(Protocol):
 
 _HELD: weakref.WeakSet[Held] = weakref.WeakSet()
 _RENEWED: weakref.WeakSet[Renewed] = weakref.WeakSet()
-_now: list[Held] = []  # held for the fork that goes on
+_lock = threading.RLock()  # over both sets, and held over every fork: of two threads that fork, one waits
+_now = threading.local()  # .things: those that the forking thread holds
 
 
 def hold_over_fork(thing: Held) -> None:
     """Hold this lock over every fork, as long as the thing lives."""
-    _HELD.add(thing)
+    with _lock:
+        _HELD.add(thing)
 
 
 def renew_after_fork(thing: Renewed) -> None:
     """Give it a new lock in a forked child where another thread of the parent held the old one."""
-    _RENEWED.add(thing)
+    with _lock:
+        _RENEWED.add(thing)
 
 
 def _before() -> None:
+    _now.things = []
+    _lock.acquire()
     for thing in list(_HELD):
         thing.lock.acquire()  # until another thread's transaction is over
-        _now.append(thing)
+        _now.things.append(thing)
         thing.before_fork()
 
 
 def _after() -> None:
-    while _now:
-        _now.pop().lock.release()
+    while _now.things:
+        _now.things.pop().lock.release()
+    _lock.release()
 
 
 def _after_in_child() -> None:

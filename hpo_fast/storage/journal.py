@@ -106,8 +106,7 @@ class Journal(Protocol):
         """Give out up to n trials.
 
         First the trials whose worker is gone, and all others that wait, in order of number: they run from now on.
-        Then reserved numbers that nobody filled, and new ones, while the study has fewer than `total`, not counting
-        the trials that were added and the numbers that nobody filled.
+        Then reserved numbers that nobody filled, and new ones, while the study's total() is less than `total`.
 
         Args:
             n: how many, >= 1.
@@ -172,6 +171,9 @@ class Journal(Protocol):
 
     def look(self) -> Look:
         """Give what an ask that had no point can wait for. Changes nothing."""
+
+    def total(self) -> int:
+        """Count the trials that a total counts: not those added, nor the numbers that are free."""
 
     def numbers(self) -> tuple[int, list[int]]:
         """Give the next new number, and the numbers below it that have no parameters, in order."""

@@ -79,7 +79,7 @@ class MemoryJournal:
             rows, free = self._rows, self._free
             n -= len(taken)
             if total is not None:
-                n = min(n, max(total - (len(rows) - self._added - len(free)), 0))
+                n = min(n, max(total - self.total(), 0))
             numbers = free[:n]
             if numbers:
                 del free[:n]
@@ -126,6 +126,7 @@ class MemoryJournal:
             row.state, row.values, row.constraints, attrs, row.reason = result
             if attrs:
                 row.attrs = attrs
+            row.attempts = max(row.attempts, 1)  # told while it waited
             row.ended = time.time()
             row.seq = len(self._told)
             self._owners.pop(number, None)
@@ -199,6 +200,10 @@ class MemoryJournal:
             waiting = tuple(sorted(number for number, row in self._open.items() if row.state == WAITING))
             running = tuple(sorted(number for number, row in self._open.items() if row.state == RUNNING))
             return Look(len(self._told) - 1, waiting, running)
+
+    def total(self) -> int:
+        with self.lock:
+            return len(self._rows) - self._added - len(self._free)
 
     def numbers(self) -> tuple[int, list[int]]:
         with self.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ class Asker:
         self._journal = journal
         self._seed = seed
         self._seq = -1  # the last seq that the strategy knows
-        self._owed: list[tuple[list[int], str | None]] = []  # what could not be given back yet
+        self._owed: list[tuple[int, list[int], str | None]] = []  # process, trials, owner: not given back yet
         # A strategy that reads no history gets none, and cannot avoid the points of others.
         self._reads = strategy.reads_history or strategy.distinct
         self._codes = self._reads or journal.path is not None
@@ -56,7 +57,7 @@ class Asker:
     def renew(self) -> None:
         """Start the strategy again: a thread of the parent was in the middle of it. Replay brings it up to date."""
         self.strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
-        self._seq, self._owed = -1, []
+        self._seq = -1
 
     def ask(self, n: int, owner: str | None, total: int | None = None, max_attempts: int | None = None) -> list[Trial]:
         """Give out up to n trials: waiting ones, then new ones.
@@ -76,7 +77,9 @@ class Asker:
         """
         with self.lock:
             while self._owed:
-                self._journal.give_back(*self._owed[-1])
+                process, mine, mine_owner = self._owed[-1]
+                if process == os.getpid():  # a forked child owes nothing for its parent
+                    self._journal.give_back(mine, mine_owner)
                 self._owed.pop()
             while True:
                 rows, numbers = self._journal.reserve(n, owner, total, max_attempts)
@@ -110,7 +113,7 @@ class Asker:
         try:
             self._journal.give_back(numbers, owner)
         except StorageError:
-            self._owed.append((numbers, owner))
+            self._owed.append((os.getpid(), numbers, owner))
 
     def _choose(self, numbers: list[int], owner: str | None, trials: list[Trial]) -> bool:
         """Let the strategy fill reserved numbers, append the trials; tell whether it proposed anything."""

@@ -381,6 +381,11 @@ class Study:
         look = self._journal.look()
         return sorted(look.waiting + look.running)
 
+    @property
+    def total_trials(self) -> int:
+        """How many trials `optimize(total_trials=...)` counts: those asked or enqueued, whatever became of them."""
+        return self._journal.total()
+
     def counts(self) -> dict[TrialState, int]:
         """Give how many trials are in each state from WAITING on; one whose worker died waits."""
         states = self._journal.results(-1).states

@@ -17,7 +17,6 @@ import pytest
 
 import hpo_fast as hpo
 from hpo_fast.cli import COMMANDS, main
-from hpo_fast.commands import running
 
 SCRIPT = """
 import hpo_fast as hpo
@@ -159,10 +158,10 @@ def test_trials_that_were_added_are_no_part_of_the_total(folder: Path, capsys: p
         study.add_trial({"x": x, "kind": None}, 1.0)
     study.ask()
     capsys.readouterr()
-    assert running.given(study) == 3
+    assert study.total_trials == 3
     assert main(["resume", "study.db", "--trials", "4"]) == 0
     assert "is reached" not in capsys.readouterr().err
-    assert (running.given(study), len(study.trials)) == (4, 7)
+    assert (study.total_trials, len(study.trials)) == (4, 7)
 
 
 def test_a_total_that_becomes_smaller_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -150,6 +151,14 @@ def test_empty_file_becomes_a_study(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     path.touch()  # as tempfile makes it
     assert len(filled(path, 3).trials) == 3
+
+
+def test_an_empty_file_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    path.touch()
+    with pytest.raises(StorageError, match="is empty"):
+        Study.load(path)
+    assert path.stat().st_size == 0 and [p.name for p in tmp_path.iterdir()] == ["s.db"]
 
 
 def test_continued_with_something_else(tmp_path: Path) -> None:
@@ -310,6 +319,73 @@ def test_a_fork_while_another_thread_thinks(stored: bool, tmp_path: Path) -> Non
     assert study.trials[1].number == 1
 
 
+FORKS = """
+import os, sys, threading
+import hpo_fast as hpo
+sys.setswitchinterval(1e-6)
+studies = [hpo.Study(hpo.Space(x=hpo.Float(0, 1)), "random", seed=0) for _ in range(3)]
+
+def fork():
+    for _ in range(100):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+threads = [threading.Thread(target=fork, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(60)
+assert not any(thread.is_alive() for thread in threads), "a fork waits for ever"
+for study in studies:
+    study.tell(study.ask(), 1.0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_several_threads_fork_at_once(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", FORKS], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_child_gives_nothing_back_for_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(SPACE, "random", storage=tmp_path / "s.db", seed=3)
+    asker, owner = study._asker, current_owner()
+    (trial,) = asker.ask(1, owner)
+
+    def fail(*arguments: Any) -> None:
+        raise StorageError("the disk is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(study._journal, "give_back", fail)
+        asker.give_back([trial.number], owner)
+    child = multiprocessing.get_context("fork").Process(target=study.ask)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    states = [record.state for record in study.trials]
+    assert states == [TrialState.RUNNING, TrialState.RUNNING], "the child asked another one"
+    assert study.ask().number == trial.number, "the parent gave it back, and out again"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_was_told_while_it_waited_counts(stored: bool, tmp_path: Path) -> None:
+    study = Study(SPACE, "random", storage=tmp_path / "s.db" if stored else None, seed=3)
+    study.add_trial({"x": 0.1, "kind": "a"}, 1.0)
+    study.tell(study.enqueue({"x": 0.2, "kind": "a"}), 2.0)
+    asked = study.ask()
+    study.release(asked)
+    study.tell(asked, 3.0)
+    assert study._journal.results(-1).asked.tolist() == [False, True, True]
+    assert study.total_trials == 2
+    study.optimize(lambda t: t["x"], total_trials=5)
+    assert (study.total_trials, len(study.trials)) == (5, 6)
+
+
 def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
     file = StudyFile(tmp_path / "s.db")
     with pytest.raises(KeyboardInterrupt), file.transaction() as db:
@@ -318,6 +394,34 @@ def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
     assert file.names() == []
     with pytest.raises(StorageError, match="could not be read or written"), file.transaction() as db:
         db.execute("SELECT nothing FROM nowhere")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals on this system")
+def test_ctrl_c_while_the_file_is_locked(tmp_path: Path) -> None:
+    """SQLite waits in C: the signal is seen when BEGIN returns, with the lock just taken."""
+    study = filled(tmp_path / "s.db", 2)
+    trial = study.ask()
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    let_go = threading.Timer(0.5, other.execute, ["COMMIT"])
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        let_go.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            study.tell(trial, 0.5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        let_go.join()
+    other.execute("BEGIN IMMEDIATE")  # nobody holds the lock
+    other.execute("COMMIT")
+    other.close()
+    study.tell(trial, 0.5)
+    assert study.trials[2].value == 0.5
 
 
 def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
