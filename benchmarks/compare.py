@@ -137,7 +137,10 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many targets were reached, and by name what was missed, failed, was not run or not asked for."""
     targets = [row for document in documents for row in document["rows"] if row["reached"] is not None]
     missed = [row["figure"] for row in targets if not row["reached"]]
-    lines = [f"{len(targets) - len(missed)} of {len(targets)} targets reached", *(f"MISSED: {m}" for m in missed)]
+    lines = [
+        f"{len(targets) - len(missed)} of {len(targets)} measured targets reached",
+        *(f"MISSED: {m}" for m in missed),
+    ]
     for status in ("failed", "not run"):
         lines += [f"{status.upper()}: {d['part']} ({d['reason']})" for d in documents if d["status"] == status]
     others = [name for name in parts.NAMES if name not in {document["part"] for document in documents}]

@@ -146,18 +146,10 @@ def _optuna_gp(space: Space, seed: int, threads: int) -> OptunaSession:
     return OptunaSession(space, seed, optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False))
 
 
-def _optuna_random(space: Space, seed: int, threads: int) -> OptunaSession:
-    need("optuna")
-    import optuna
-
-    return OptunaSession(space, seed, optuna.samplers.RandomSampler(seed=seed))
-
-
 # name -> factory(space, seed, threads)
 METHODS: dict[str, Callable[[Space, int, int], Session]] = {
     "hpo_fast": _ours,
     "hpo_fast_random": _random,
     "optuna_gp": _optuna_gp,
-    "optuna_random": _optuna_random,
 }
 OPTUNA_STARTUP = 10  # GPSampler's default n_startup_trials: with fewer told trials it samples at random

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 BLOCK_SECONDS = 60.0
 RUNS = 3
+CHOOSING = 5  # steps with each count of threads, before the peer's is chosen
 
 Step = Callable[[], None]
 
@@ -75,14 +76,30 @@ def peer_threads(count: int) -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-def faster_threads(step: Step, threads: int) -> int:
-    """1 or `threads`, whichever makes the peer's step faster: small products can lose by a second thread.
+def seconds_by_threads(begin: Callable[[int], Callable[[], float]], threads: int) -> dict[int, float]:
+    """Mean seconds of the peer's step with 1 and with `threads` threads: small products can lose by a second one.
 
-    The peer may use as many threads as ours and is not made to. Three steps each, the first of them unseen.
+    The peer may use as many threads as ours and is not made to. Its steps differ in length, so each count takes the
+    same steps, in turn: CHOOSING of them, and one before that nobody counts.
+
+    Args:
+        begin: makes what takes the next step of a loop and gives its seconds, for a count of threads.
+        threads: what ours uses.
     """
-    means = {}
-    for count in sorted({1, threads}):
+    counts = sorted({1, threads})
+    steps: dict[int, Callable[[], float]] = {}
+    for count in counts:
         with peer_threads(count):
-            step()
-            means[count] = figures(block(step, 2))["mean"]
-    return min(means, key=lambda count: means[count])
+            steps[count] = begin(count)
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    for turn in range(CHOOSING + 1):
+        for count in counts if turn % 2 == 0 else reversed(counts):
+            with peer_threads(count):
+                seconds = steps[count]()
+            times[count] += [seconds] if turn else []
+    return {count: sum(seen) / len(seen) for count, seen in times.items()}
+
+
+def fastest(seconds: Mapping[int, float]) -> int:
+    """The count of threads with the smallest mean."""
+    return min(seconds, key=lambda count: seconds[count])

@@ -10,7 +10,16 @@ from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.methods import SKLEARN
 from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.blocks import RUNS, alternate, block, cells, faster_threads, figures, peer_threads
+from hpo_fast_bench.parts.blocks import (
+    RUNS,
+    alternate,
+    block,
+    cells,
+    fastest,
+    figures,
+    peer_threads,
+    seconds_by_threads,
+)
 
 from hpo_fast.backends import gaussian_process
 
@@ -59,7 +68,8 @@ def measure(n: int, d: int, runs: int, evaluations: int, seconds: float, threads
         sklearn.log_marginal_likelihood(theta_peer(), eval_gradient=True, clone_kernel=False)
 
     one()
-    count = faster_threads(theirs, threads)
+    seen = seconds_by_threads(lambda _: lambda: block(theirs, 1)[0], threads)
+    count = fastest(seen)
 
     def peer_block(run: int) -> dict[str, Any]:
         with peer_threads(count):
@@ -68,6 +78,7 @@ def measure(n: int, d: int, runs: int, evaluations: int, seconds: float, threads
     result = alternate(runs, lambda run: figures(block(one, evaluations, seconds)), peer_block)
     return {
         **result,
+        "peer seconds by threads": seen,
         "difference": abs(float(value[0]) - float(other)) / abs(float(other)),
         "gradient difference": float(np.max(np.abs(mine - peer_slope)) / np.max(np.abs(peer_slope))),
     }

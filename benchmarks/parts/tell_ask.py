@@ -16,9 +16,10 @@ from hpo_fast_bench.parts.blocks import (
     alternate,
     block,
     cells,
-    faster_threads,
+    fastest,
     figures,
     peer_threads,
+    seconds_by_threads,
 )
 
 from hpo_fast.strategies.bayesian import REFIT_ALWAYS, REFIT_GROWTH
@@ -55,6 +56,9 @@ class Loop:
         self._session.tell(self._told)
         self._params = self._session.ask()
 
+    def timed_once(self) -> float:
+        return self.timed(1, 0.0, 1)[0]
+
     def timed(self, most: int, seconds: float, least: int) -> list[float]:
         times: list[float] = []
         left = seconds
@@ -89,14 +93,15 @@ def measure(n: int, d: int, runs: int, trials: int, threads: int, seconds: float
 
     if n < OPTUNA_STARTUP:
         raise ValueError(f"n must be at least {OPTUNA_STARTUP}, so that GPSampler fits a model, but got {n}")
-    count = faster_threads(begin(runs, threads).step, threads)
+    seen = seconds_by_threads(lambda count: begin(runs, count).timed_once, threads)
+    count = fastest(seen)
 
     def peer(run: int) -> dict[str, Any]:
         with peer_threads(count):
             loop = begin(run, count)
             return {**figures(loop.timed(trials, seconds, 1)), "best": loop.best, "threads": count}
 
-    return alternate(runs, ours, peer)
+    return {**alternate(runs, ours, peer), "peer seconds by threads": seen}
 
 
 def _units(quick: bool) -> list[Unit]:

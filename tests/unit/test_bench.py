@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hpo_fast_bench import child, cli, compare, machine, methods, parts, report, speed
 from hpo_fast_bench.histories import history
+from hpo_fast_bench.parts import blocks
 from hpo_fast_bench.problems import PROBLEMS, Problem
 from hpo_fast_bench.run import run, run_seeds
 from hpo_fast_bench.statistics import normalised_regret, upper_bound
@@ -353,3 +354,22 @@ def soon(holds: Callable[[], T]) -> T:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return value
+
+
+def test_the_peer_gets_the_thread_count_that_is_faster_on_the_same_steps() -> None:
+    taken: list[tuple[int, int]] = []
+
+    def begin(count: int) -> Callable[[], float]:
+        at = iter(range(100))
+
+        def step() -> float:
+            number = next(at)
+            taken.append((number, count))
+            return 100.0 if number == 0 else number + 0.1 * count
+
+        return step
+
+    seen = blocks.seconds_by_threads(begin, 2)
+    assert sorted(taken) == [(number, count) for number in range(blocks.CHOOSING + 1) for count in (1, 2)]
+    assert seen[2] - seen[1] == pytest.approx(0.1) and blocks.fastest(seen) == 1
+    assert blocks.seconds_by_threads(begin, 1).keys() == {1}
