@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpo_fast.errors import SpaceError
 from hpo_fast.space.codes import Scale, each
+from hpo_fast.space.columns import FEW_ROWS, Column, chunks, column, encode_rows
 from hpo_fast.space.conditions import Between, Condition, Spans, check_possible, few, lowered, parents_first, written
 from hpo_fast.space.layout import CATEGORICAL, CONTINUOUS, ORDERED, Layout, make_layout
 from hpo_fast.space.parameters import (
@@ -23,7 +24,7 @@ from hpo_fast.space.parameters import (
     parameter_from_json,
 )
 from hpo_fast.space.priors import Normal
-from hpo_fast.space.values import json_key
+from hpo_fast.space.values import json_key, plain
 
 __all__ = [
     "CATEGORICAL",
@@ -46,8 +47,6 @@ Floats = NDArray[np.float64]
 
 _FORMAT = 1
 _MISSING = object()
-# Up to here one row after the other is faster than arrays: 20 logarithmic columns take 21 us a row, or 0.5 ms at once.
-FEW_ROWS = 16
 
 
 class Space(Mapping[str, Parameter]):
@@ -255,8 +254,8 @@ class Space(Mapping[str, Parameter]):
         """Turn many parameter sets into unit-cube points, with the same bits as encode.
 
         Args:
-            params: an iterable of dicts, or columns: a mapping name -> m values. In columns, None or NaN stands where
-                the parameter does not exist; a column without any existing value may be left out.
+            params: an iterable of dicts, gone through once, or columns: a mapping name -> m values. In columns, None or
+                NaN stands where the parameter does not exist; a column without any existing value may be left out.
 
         Returns:
             (m, d) codes; NaN for a parameter that does not exist.
@@ -265,14 +264,17 @@ class Space(Mapping[str, Parameter]):
             SpaceError: as encode does, naming the row; columns of unequal length.
 
         Cost:
-            O(m (d + t)).
+            O(m (d + t)), about 0.1 us an element in columns of numbers and 0.3 us in dicts.
         """
         if not hasattr(params, "keys"):
-            rows = [self._encode_row(p, f", row {i}") for i, p in enumerate(params)]
-            return np.array(rows, dtype=np.float64).reshape(len(rows), self.d)
+            parts = [encode_rows(self, rows, first)[0] for first, rows in chunks(params)]
+            return np.concatenate(parts) if parts else np.empty((0, self.d))
         table: Any = params  # a mapping, or a pandas DataFrame, which is none but has keys and columns
-        columns = {name: _column(table[name]) for name in table.keys()}
-        lengths = {name: len(column) for name, column in columns.items()}
+        return self.encode_columns({name: column(table[name]) for name in table.keys()})
+
+    def encode_columns(self, columns: Mapping[str, Column]) -> Floats:
+        """Do encode_many for columns that `columns.column` made."""
+        lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) != 1:
             raise SpaceError(f"columns must have one length, but got {lengths}; fill the gaps with None.")
         unknown = [name for name in columns if name not in self._parameters]
@@ -283,26 +285,30 @@ class Space(Mapping[str, Parameter]):
             codes[:, j] = self._encode_column(j, columns.get(self.names[j]), codes)
         return codes
 
-    def _encode_column(self, j: int, column: NDArray[Any] | list[Any] | None, codes: Floats) -> Floats:
+    def _encode_column(self, j: int, given: Column | None, codes: Floats) -> Floats:
         _, code, label = self._writers[j]
         exists = self._hold(j, codes)
         rows = np.flatnonzero(exists)
-        if column is None:
+        if given is None:
             if rows.size:
                 raise SpaceError(f"{label}, row {rows[0]}: the parameter must be given here, but is missing; add it.")
             return codes[:, j]
-        if rows.size < len(column):
-            for i in np.flatnonzero(~exists).tolist():
-                if column[i] is not None and column[i] == column[i]:
-                    raise self._not_here(j, f", row {i}", column[i])
-            values = column[rows] if isinstance(column, np.ndarray) else [column[i] for i in rows.tolist()]
+        if rows.size < len(given):
+            if isinstance(given, np.ndarray):
+                wrong = np.flatnonzero(~exists & (given == given)).tolist()
+            else:
+                absent = np.flatnonzero(~exists).tolist()
+                wrong = [i for i in absent if given[i] is not None and given[i] == given[i]]
+            if wrong:
+                raise self._not_here(j, f", row {wrong[0]}", plain(given[wrong[0]]))
+            values = given[rows] if isinstance(given, np.ndarray) else [given[i] for i in rows.tolist()]
         else:
-            values = column
+            values = given
         encoded = codes[:, j].copy()
         encoded[rows] = self._scales[j].codes(values, label)
         bad = rows[np.isnan(encoded[rows])]
         if bad.size:
-            code(column[bad[0]], f"{label}, row {bad[0]}")  # raises and says why
+            code(plain(given[bad[0]]), f"{label}, row {bad[0]}")  # raises and says why
         return encoded
 
     def canonical(self, U: ArrayLike) -> Floats:
@@ -445,13 +451,3 @@ def _floats(x: ArrayLike) -> Floats:
         return np.asarray(x, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise SpaceError(f"codes must be an array of numbers, but got {x!r} ({error}); give floats.") from None
-
-
-def _column(values: Any) -> NDArray[np.floating[Any] | np.integer[Any]] | list[Any]:
-    """Give numbers as an array and anything else as a list of objects."""
-    if not isinstance(values, (list, tuple)):
-        array = np.asarray(values)
-        if array.ndim == 0:
-            raise SpaceError(f"a column must hold one value a row, but got {values!r}; give a list or an array.")
-        return array if array.ndim == 1 and array.dtype.kind in "fiu" else list(array.tolist())
-    return list(values)

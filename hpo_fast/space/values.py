@@ -13,7 +13,8 @@ from hpo_fast.errors import SpaceError
 def plain(value: Any) -> Any:
     """Take the Python object out of a NumPy scalar or a zero-dimensional array."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return value.item()
+        value = value.item()
+        return float(value) if isinstance(value, np.floating) else value  # a long double gives itself
     return value
 
 
@@ -50,8 +51,6 @@ def json_key(value: Any) -> Any:
 def real(value: Any, label: str) -> int | float:
     """Check that a value is a real number (a bool is none) and give it as a Python one."""
     number = plain(value)
-    if isinstance(number, (np.floating, np.integer)):  # a longdouble stays a NumPy scalar even after .item()
-        number = float(number)
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise SpaceError(f"{label}: the value must be a number, but got {value!r}; give an int or a float.")
     return number

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hpo_fast.errors import StudyError
+from hpo_fast.storage.bulk import Bulk
+from hpo_fast.storage.coding import blob, blobs, floats, read_dict, write_dict
 from hpo_fast.storage.journal import Chosen, Look, Open, Result, Results, Row, Snapshot, refuse_told
 from hpo_fast.storage.owner import current_owner, is_dead
+from hpo_fast.storage.reading import CHUNK, FIELDS, ToldReader, read_row
+from hpo_fast.strategies.base import Notes
 from hpo_fast.trial import TrialState
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from hpo_fast.storage.file import StudyFile
 
 RESERVED, WAITING, RUNNING = int(TrialState.RESERVED), int(TrialState.WAITING), int(TrialState.RUNNING)
-_FIELDS = "number, state, params, u, note, attempts, started, ended, seq, objectives, constraints, attrs, reason"
+_ADDED = "state, u, params, objectives, constraints, attrs, reason"
 # Named, because SQLite's planner prefers the primary key wherever it saves a sort, and then walks over every trial.
 _OPEN = "trials INDEXED BY open_trials WHERE study = ? AND seq IS NULL"
 _NEXT_SEQ = "(SELECT coalesce(max(seq), -1) + 1 FROM trials WHERE study = ?1 AND seq IS NOT NULL)"
@@ -76,11 +79,11 @@ class FileJournal:
                 (self._study, WAITING, n),
             ).fetchall()
             rows = [
-                _row(fields)
+                read_row(fields)
                 for (number,) in waiting
                 for fields in db.execute(
                     "UPDATE trials SET state = ?, owner = ?, started = ?, attempts = attempts + 1 "
-                    f"WHERE study = ? AND number = ? RETURNING {_FIELDS}",
+                    f"WHERE study = ? AND number = ? RETURNING {FIELDS}",
                     (RUNNING, owner, time.time(), self._study, number),
                 ).fetchall()
             ]
@@ -152,7 +155,7 @@ class FileJournal:
                     "UPDATE trials SET state = ?, owner = ?, started = ?, attempts = 1, u = ?, params = ?, note = ? "
                     "WHERE study = ? AND number = ? AND state = ? AND owner = ?",
                     (
-                        *(RUNNING, owner, now, _blob(one.u), _text(one.params), _text(one.note)),
+                        *(RUNNING, owner, now, blob(one.u), write_dict(one.params), write_dict(one.note)),
                         *(self._study, one.number, RESERVED, me),
                     ),
                 )
@@ -172,7 +175,7 @@ class FileJournal:
                 (self._study, known.results.last_seq),
             ).fetchall()
         taken = {u for number, u in rivals if number not in seen}
-        return any(one.u is not None and _blob(one.u) in taken for one in chosen)
+        return any(one.u is not None and blob(one.u) in taken for one in chosen)
 
     def finish(self, number: int, result: Result) -> None:
         with self._file.transaction() as db:
@@ -198,69 +201,66 @@ class FileJournal:
                 (RUNNING, WAITING, self._study, number),
             )
 
-    def add(self, params: Sequence[dict[str, Any]], U: npt.NDArray[np.float64], results: Sequence[Result]) -> int:
-        now = time.time()
+    def add(self, params: dict[str, Any], u: npt.NDArray[np.float64], result: Result) -> int:
+        written = (int(result.state), blob(u), write_dict(params), *_told(result))
         with self._file.transaction() as db:
-            first = self._next_number(db)
-            (seq,) = db.execute(f"SELECT {_NEXT_SEQ}", (self._study,)).fetchone()
-            db.executemany(
-                "INSERT INTO trials "
-                "(objectives, constraints, attrs, reason, study, number, state, seq, ended, u, params) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (*_told(result), self._study, first + i, int(result.state), seq + i, now, _blob(u), _text(one))
-                    for i, (one, u, result) in enumerate(zip(params, U, results, strict=True))
-                ),
-            )
-            db.execute("UPDATE studies SET added = added + ? WHERE id = ?", (len(results), self._study))
-            return first
+            return self._add(db, 1, [written])
+
+    def add_many(self, bulk: Bulk) -> int:
+        with self._file.transaction() as db:
+            return self._add(db, len(bulk), _written(bulk))
+
+    def _add(self, db: sqlite3.Connection, m: int, written: Iterable[tuple[Any, ...]]) -> int:
+        """Append m told trials; give the number of the first.
+
+        Args:
+            db: in a transaction.
+            m: how many.
+            written: for each state, u, params, values, constraints, attrs and reason as the file has them.
+        """
+        now, first = time.time(), self._next_number(db)
+        (seq,) = db.execute(f"SELECT {_NEXT_SEQ}", (self._study,)).fetchone()
+        db.executemany(
+            f"INSERT INTO trials (study, number, seq, ended, {_ADDED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((self._study, first + i, seq + i, now, *one) for i, one in enumerate(written)),
+        )
+        db.execute("UPDATE studies SET added = added + ? WHERE id = ?", (m, self._study))
+        return first
 
     def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:
         with self._file.transaction() as db:
             number = self._next_number(db)
             db.execute(
                 "INSERT INTO trials (study, number, state, u, params) VALUES (?, ?, ?, ?, ?)",
-                (self._study, number, WAITING, _blob(u), _text(params)),
+                (self._study, number, WAITING, blob(u), write_dict(params)),
             )
             return number
 
     def snapshot(self, after: int) -> Snapshot:
         with self._file.transaction(write=False) as db:
-            results, rest = self._results(db, after, ", u, note")
+            told = self._read(db, after, self._d)
             pending = db.execute(
                 f"SELECT number, u, note FROM {_OPEN} AND state IN (?, ?) ORDER BY number",
                 (self._study, WAITING, RUNNING),
             ).fetchall()
         return Snapshot(
-            results,
-            self._floats((row[0] for row in rest), self._d),
-            [_dict(row[1]) for row in rest],
+            told.results(),
+            told.U,
+            Notes(told.m, told.notes),
             Open(
                 np.array([row[0] for row in pending], dtype=np.int64),
-                self._floats((row[1] for row in pending), self._d),
-                [_dict(row[2]) for row in pending],
+                floats([row[1] for row in pending], self._d),
+                [read_dict(row[2]) for row in pending],
             ),
         )
 
     def results(self, after: int) -> Results:
         with self._file.transaction(write=False) as db:
-            return self._results(db, after, "")[0]
+            return self._read(db, after, None).results()
 
-    def _results(self, db: sqlite3.Connection, after: int, more: str) -> tuple[Results, list[Any]]:
-        rows = db.execute(
-            f"SELECT seq, number, state, objectives, constraints, attempts{more} FROM trials "
-            "WHERE study = ? AND seq IS NOT NULL AND seq > ? ORDER BY seq",
-            (self._study, after),
-        ).fetchall()
-        results = Results(
-            rows[-1][0] if rows else after,
-            np.array([row[1] for row in rows], dtype=np.int64),
-            np.array([row[2] for row in rows], dtype=np.uint8),
-            self._floats((row[3] for row in rows), self._widths[0]),
-            self._floats((row[4] for row in rows), self._widths[1]),
-            np.array([row[5] > 0 for row in rows], dtype=np.bool_),
-        )
-        return results, [row[6:] for row in rows]
+    def _read(self, db: sqlite3.Connection, after: int, d: int | None) -> ToldReader:
+        """Read what was told after that seq; with the points and notes, where d is given."""
+        return ToldReader(db, self._study, after, self._widths, d)
 
     def look(self) -> Look:
         with self._file.transaction(write=False) as db:
@@ -289,11 +289,11 @@ class FileJournal:
     def rows(self, start: int, stop: int) -> list[Row]:
         with self._file.transaction(write=False) as db:
             found = db.execute(
-                f"SELECT {_FIELDS} FROM trials WHERE study = ? AND number >= ? AND number < ? AND state <> ? "
+                f"SELECT {FIELDS} FROM trials WHERE study = ? AND number >= ? AND number < ? AND state <> ? "
                 "ORDER BY number",
                 (self._study, start, stop, RESERVED),
             ).fetchall()
-        return [_row(fields) for fields in found]
+        return [read_row(fields) for fields in found]
 
     def encoded(self, row: Row) -> npt.NDArray[np.float64]:
         assert row.u is not None
@@ -318,61 +318,36 @@ class FileJournal:
         found = db.execute("SELECT state FROM trials WHERE study = ? AND number = ?", (self._study, number)).fetchone()
         return TrialState(found[0]) if found else None
 
-    @staticmethod
-    def _floats(blobs: Iterable[bytes | None], width: int) -> npt.NDArray[np.float64]:
-        blank = np.full(width, np.nan).astype("<f8").tobytes()
-        parts = [blank if blob is None else blob for blob in blobs]
-        return np.frombuffer(b"".join(parts), dtype="<f8").astype(np.float64).reshape(len(parts), width)
-
-
-def _blob(numbers: npt.ArrayLike) -> bytes:
-    return np.asarray(numbers, dtype="<f8").tobytes()
-
-
-def _plain(thing: Any) -> Any:
-    if isinstance(thing, np.generic):
-        return thing.item()
-    raise TypeError(f"{type(thing).__name__} is not JSON-able")
-
-
-def _text(thing: dict[str, Any] | None) -> str | None:
-    if not thing:
-        return None
-    try:
-        return json.dumps(thing, default=_plain)
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"what is kept with a trial must be JSON-able, but got {thing!r}: {error}.") from error
-
-
-def _dict(text: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text) if text else {}
-    return found
-
 
 def _told(result: Result) -> tuple[bytes | None, bytes | None, str | None, str | None]:
     values, constraints = result.values, result.constraints
     return (
-        None if values is None else _blob(values),
-        None if constraints is None else _blob(constraints),
-        _text(result.attrs),
+        None if values is None else blob(values),
+        None if constraints is None else blob(constraints),
+        write_dict(result.attrs),
         result.reason,
     )
 
 
-def _row(fields: tuple[Any, ...]) -> Row:
-    number, state, params, u, note, attempts, started, ended, seq, objectives, constraints, attrs, reason = fields
-    return Row(
-        number,
-        TrialState(state),
-        _dict(params),
-        np.frombuffer(u, dtype="<f8").astype(np.float64),
-        _dict(note),
-        attempts,
-        started,
-        ended,
-        seq,
-        None if objectives is None else tuple(np.frombuffer(objectives, dtype="<f8").tolist()),
-        None if constraints is None else tuple(np.frombuffer(constraints, dtype="<f8").tolist()),
-        _dict(attrs),
-        reason,
-    )
+def _written(bulk: Bulk) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of added trials as the file has them, without a copy of all at once."""
+    for start in range(0, len(bulk), CHUNK):
+        stop = min(start + CHUNK, len(bulk))
+        columns = zip(
+            bulk.told(start, stop),
+            blobs(bulk.U[start:stop]),
+            bulk.params.texts(start, stop),
+            _written_numbers(bulk.values[start:stop]),
+            _written_numbers(bulk.constraints[start:stop]),
+            strict=True,
+        )
+        for (state, reason), u, params, values, constraints in columns:
+            yield state, u, params, values, constraints, None, reason
+
+
+def _written_numbers(table: npt.NDArray[np.float64]) -> list[bytes | None]:
+    """Write each row of a table (m, width), None where there is no number in it."""
+    if not table.shape[1]:
+        return [None] * len(table)
+    there = (table[:, 0] == table[:, 0]).tolist()
+    return [one if has else None for one, has in zip(blobs(table), there, strict=True)]

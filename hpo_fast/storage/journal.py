@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
+from hpo_fast.strategies.base import Notes
 from hpo_fast.trial import TrialState
+
+if TYPE_CHECKING:
+    from hpo_fast.storage.bulk import Bulk
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class Snapshot(NamedTuple):
 
     results: Results
     U: npt.NDArray[np.float64]
-    notes: list[dict[str, Any]]
+    notes: Notes
     open: Open
 
 
@@ -157,7 +161,10 @@ class Journal(Protocol):
             StudyError: when there is no such trial, or it was told.
         """
 
-    def add(self, params: Sequence[dict[str, Any]], U: npt.NDArray[np.float64], results: Sequence[Result]) -> int:
+    def add(self, params: dict[str, Any], u: npt.NDArray[np.float64], result: Result) -> int:
+        """Append a told trial that does not count as asked; give its number."""
+
+    def add_many(self, bulk: Bulk) -> int:
         """Append told trials that do not count as asked; give the number of the first."""
 
     def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:

@@ -8,13 +8,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hpo_fast.storage.bulk import Bulk
 from hpo_fast.storage.fork import hold_over_fork
 from hpo_fast.storage.journal import Chosen, Look, Open, Result, Results, Row, Snapshot, columns, refuse_told
+from hpo_fast.strategies.base import Notes
 from hpo_fast.trial import TrialState
 
 # Looked up once: an attribute of an enumeration costs as much as the rest of a line.
@@ -23,6 +25,28 @@ RESERVED, WAITING, RUNNING, DONE = TrialState.RESERVED, TrialState.WAITING, Tria
 _BLANK = Row(-1, RESERVED)  # stands in the place of every number that has no parameters yet; nobody writes into it
 
 Encode = Callable[[dict[str, Any]], npt.NDArray[np.float64]]
+
+
+class _Block:
+    """Trials that were added together: it stands in the place of each of their rows, which are made when looked at."""
+
+    __slots__ = ("_ended", "bulk", "first", "seq", "stop")
+
+    def __init__(self, bulk: Bulk, first: int, seq: int) -> None:
+        self.bulk, self.first, self.seq = bulk, first, seq
+        self.stop = first + len(bulk)  # the number after the last one
+        self._ended = time.time()
+
+    def rows(self, start: int, stop: int) -> list[Row]:
+        """Give the rows with start <= number < stop, all of this block."""
+        return self.bulk.rows(start - self.first, stop - self.first, self.first, self.seq, self._ended)
+
+
+class _Rest(NamedTuple):
+    """What was added together, without the first `skip` trials of it."""
+
+    block: _Block
+    skip: int
 
 
 class MemoryJournal:
@@ -39,8 +63,9 @@ class MemoryJournal:
         self._encode = encode
         self._d = d
         self._widths = (n_values, n_constraints)
-        self._rows: list[Row] = []
-        self._told: list[Row] = []  # by seq
+        self._rows: list[Row | _Block] = []
+        self._told: list[Row | _Block] = []  # by seq
+        self._blocks: list[_Block] = []
         self._open: dict[int, Row] = {}  # waiting or running
         self._owners: dict[int, str | None] = {}  # of those that run
         self._waiting: deque[int] = deque()  # may hold numbers that wait no more
@@ -71,8 +96,8 @@ class MemoryJournal:
         with self.lock:
             taken: list[Row] = []
             while self._waiting and len(taken) < n:
-                row = self._rows[self._waiting.popleft()]
-                if row.state == WAITING:
+                row = self._open.get(self._waiting.popleft())
+                if row is not None and row.state == WAITING:
                     row.state, row.started, row.attempts = RUNNING, time.time(), row.attempts + 1
                     self._owners[row.number] = owner
                     taken.append(row)
@@ -113,16 +138,16 @@ class MemoryJournal:
     def _clash(self, chosen: Sequence[Chosen], known: Snapshot, told: bool) -> bool:
         seen = set(known.open.numbers.tolist())
         rivals = [row for number, row in self._open.items() if number not in seen]
-        if told:
-            rivals += self._told[known.results.last_seq + 1 :]
         taken = {self.encoded(row).tobytes() for row in rivals}
+        if told:
+            taken |= {u.tobytes() for u in self._codes_of(self._told_after(known.results.last_seq))}
         return any(one.u is not None and one.u.tobytes() in taken for one in chosen)
 
     def finish(self, number: int, result: Result) -> None:
         with self.lock:
             row = self._open.pop(number, None)
             if row is None:
-                raise refuse_told(number, self._rows[number].state if 0 <= number < len(self._rows) else None)
+                raise refuse_told(number, self._state(number))
             row.state, row.values, row.constraints, attrs, row.reason = result
             if attrs:
                 row.attrs = attrs
@@ -134,31 +159,46 @@ class MemoryJournal:
 
     def release(self, number: int) -> None:
         with self.lock:
-            row = self._rows[number] if 0 <= number < len(self._rows) else None
-            if row is None or row.state >= DONE:
-                raise refuse_told(number, None if row is None else row.state)
+            state = self._state(number)
+            if state is None or state >= DONE:
+                raise refuse_told(number, state)
             self._release(number)
 
-    def _release(self, number: int) -> None:
+    def _state(self, number: int) -> TrialState | None:
+        if not 0 <= number < len(self._rows):
+            return None
         row = self._rows[number]
-        if row is _BLANK:
+        return row.rows(number, number + 1)[0].state if isinstance(row, _Block) else row.state
+
+    def _release(self, number: int) -> None:
+        row = self._open.get(number)
+        if row is None:
             self._free = sorted({*self._free, number})
         elif row.state == RUNNING:
             row.state, row.started, row.attempts = WAITING, None, max(row.attempts - 1, 0)
             self._owners.pop(number, None)
             self._waiting = deque(sorted({*self._waiting, number}))
 
-    def add(self, params: Sequence[dict[str, Any]], U: npt.NDArray[np.float64], results: Sequence[Result]) -> int:
+    def add(self, params: dict[str, Any], u: npt.NDArray[np.float64], result: Result) -> int:
         with self.lock:
-            first, now = len(self._rows), time.time()
-            for i, (one, u, result) in enumerate(zip(params, U, results, strict=True)):
-                row = Row(first + i, result.state, one, u, ended=now, seq=len(self._told))
-                row.values, row.constraints, row.reason = result.values, result.constraints, result.reason
-                row.attrs = result.attrs or {}
-                self._rows.append(row)
-                self._told.append(row)
-            self._added += len(results)
-            return first
+            row = Row(len(self._rows), result.state, params, u, ended=time.time(), seq=len(self._told))
+            row.values, row.constraints, row.reason = result.values, result.constraints, result.reason
+            row.attrs = result.attrs or {}
+            self._rows.append(row)
+            self._told.append(row)
+            self._added += 1
+            return row.number
+
+    def add_many(self, bulk: Bulk) -> int:
+        with self.lock:
+            block = _Block(bulk, len(self._rows), len(self._told))
+            if len(bulk):
+                places = [block] * len(bulk)
+                self._blocks.append(block)
+                self._rows += places
+                self._told += places
+                self._added += len(bulk)
+            return block.first
 
     def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:
         with self.lock:
@@ -170,12 +210,18 @@ class MemoryJournal:
 
     def snapshot(self, after: int) -> Snapshot:
         with self.lock:
-            told = self._told[after + 1 :]
+            parts = self._told_after(after)
             pending = sorted(self._open.values(), key=lambda row: row.number)
+            notes: dict[int, dict[str, Any]] = {}
+            place = 0
+            for part in parts:
+                if isinstance(part, list):
+                    notes |= {place + i: row.note for i, row in enumerate(part) if row.note}
+                place += _length(part)
             return Snapshot(
-                self.results(after),
-                self._codes(told),
-                [row.note for row in told],
+                self._results(parts),
+                self._codes_of(parts),
+                Notes(place, notes),
                 Open(
                     np.array([row.number for row in pending], dtype=np.int64),
                     self._codes(pending),
@@ -185,15 +231,46 @@ class MemoryJournal:
 
     def results(self, after: int) -> Results:
         with self.lock:
-            rows = self._told[after + 1 :]
-            return Results(
-                len(self._told) - 1,
-                np.array([row.number for row in rows], dtype=np.int64),
-                np.array([row.state for row in rows], dtype=np.uint8),
-                columns([row.values for row in rows], self._widths[0]),
-                columns([row.constraints for row in rows], self._widths[1]),
-                np.array([row.attempts > 0 for row in rows], dtype=np.bool_),
-            )
+            return self._results(self._told_after(after))
+
+    def _told_after(self, after: int) -> list[list[Row] | _Rest]:
+        """Give what was told after that seq, in order: rows by themselves, and what was added together."""
+        parts: list[list[Row] | _Rest] = []
+        stop = len(self._told)
+        for block in reversed(self._blocks):
+            end = block.seq + len(block.bulk)
+            if end <= after + 1:
+                break
+            parts += [self._told[end:stop], _Rest(block, max(after + 1 - block.seq, 0))]  # type: ignore[list-item]
+            stop = block.seq
+        parts.append(self._told[after + 1 : stop])  # type: ignore[arg-type]
+        if len(parts) == 1:
+            return parts
+        return [part for part in reversed(parts) if _length(part)]
+
+    def _results(self, parts: Sequence[list[Row] | _Rest]) -> Results:
+        found = [self._results_of(part) for part in parts]
+        if len(found) == 1:
+            return found[0]
+        tables = [np.concatenate(tables) for tables in zip(*(one[1:] for one in found), strict=True)]
+        return Results(found[0].last_seq, *tables)
+
+    def _results_of(self, part: list[Row] | _Rest) -> Results:
+        last_seq = len(self._told) - 1
+        if isinstance(part, _Rest):
+            block, skip = part
+            bulk = block.bulk
+            numbers = np.arange(block.first + skip, block.stop, dtype=np.int64)
+            added = np.zeros(len(numbers), dtype=np.bool_)
+            return Results(last_seq, numbers, bulk.states[skip:], bulk.values[skip:], bulk.constraints[skip:], added)
+        return Results(
+            last_seq,
+            np.array([row.number for row in part], dtype=np.int64),
+            np.array([row.state for row in part], dtype=np.uint8),
+            columns([row.values for row in part], self._widths[0]),
+            columns([row.constraints for row in part], self._widths[1]),
+            np.array([row.attempts > 0 for row in part], dtype=np.bool_),
+        )
 
     def look(self) -> Look:
         with self.lock:
@@ -211,7 +288,19 @@ class MemoryJournal:
 
     def rows(self, start: int, stop: int) -> list[Row]:
         with self.lock:
-            return [row for row in self._rows[start:stop] if row is not _BLANK]
+            found: list[Row] = []
+            number, stop = max(start, 0), min(stop, len(self._rows))
+            while number < stop:
+                row = self._rows[number]
+                if isinstance(row, _Block):
+                    end = min(stop, row.stop)
+                    found += row.rows(number, end)
+                    number = end
+                    continue
+                if row is not _BLANK:
+                    found.append(row)
+                number += 1
+            return found
 
     def encoded(self, row: Row) -> npt.NDArray[np.float64]:
         if row.u is None:
@@ -221,3 +310,11 @@ class MemoryJournal:
 
     def _codes(self, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
         return np.array([self.encoded(row) for row in rows], dtype=np.float64).reshape(len(rows), self._d)
+
+    def _codes_of(self, parts: Sequence[list[Row] | _Rest]) -> npt.NDArray[np.float64]:
+        found = [part.block.bulk.U[part.skip :] if isinstance(part, _Rest) else self._codes(part) for part in parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def _length(part: list[Row] | _Rest) -> int:
+    return len(part) if isinstance(part, list) else len(part.block.bulk) - part.skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +40,7 @@ class InitialDesign:
         self._again = parameter_streams(space.names, "initial again")
 
     def point(
-        self, number: int, seen: Set[bytes], never: Set[bytes], few: Mapping[bytes, FloatArray] | None
+        self, number: int, seen: Container[bytes], never: Container[bytes], few: Mapping[bytes, FloatArray] | None
     ) -> FloatArray:
         """Gives the (d,) point of a trial: a new one, else one that may be repeated.
 
@@ -63,9 +63,9 @@ class InitialDesign:
             more = [uniforms(self._seed, [number], self._again + np.uint64(i)) for i in range(_ATTEMPTS)]
             candidates += list(self._space.from_uniform(np.concatenate(more)))
             candidates += list(few.values()) if few is not None else []
-        for taken in (seen | never, never):
+        for taken in ((seen, never), (never,)):
             for u in candidates:
-                if u.tobytes() not in taken:
+                if not any(u.tobytes() in points for points in taken):
                     return np.array(u)
         return np.array(candidates[-1])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,46 @@ class Proposal:
 
     u: FloatArray
     note: dict[str, Any] = field(default_factory=dict)
+
+
+class Notes(Sequence[Mapping[str, Any]]):
+    """The notes of m trials, most of which may have none; those in a study file are parsed when they are looked at.
+
+    Args:
+        m: how many trials.
+        kept: position -> note, or its JSON text, in order; an empty note may be left out.
+    """
+
+    def __init__(self, m: int, kept: Mapping[int, Mapping[str, Any] | str]) -> None:
+        self._m = m
+        self._kept = kept
+
+    def __len__(self) -> int:
+        return self._m
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Mapping[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | list[Mapping[str, Any]]:
+        places = range(self._m)[index]  # raises IndexError
+        return self._at(places) if isinstance(places, int) else list(map(self._at, places))
+
+    def _at(self, place: int) -> Mapping[str, Any]:
+        note = self._kept.get(place, {})
+        return json.loads(note) if isinstance(note, str) else note
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return map(self._at, range(self._m))
+
+    def written(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Give position and note of the trials that may have one, in order. Cost: O(1) each."""
+        return ((place, self._at(place)) for place in self._kept)
+
+
+def written_notes(notes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Give position and note of the trials that may have one, without a look at a million that have none."""
+    return notes.written() if isinstance(notes, Notes) else iter(enumerate(notes))
 
 
 @dataclass(frozen=True, slots=True)

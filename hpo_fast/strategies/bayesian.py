@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,16 @@ from hpo_fast.backends import BACKENDS, MOST_THREADS, gaussian_process
 from hpo_fast.backends.base import BETA, KERNELS, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.strategies._initial import InitialDesign, few_points
-from hpo_fast.strategies.base import FloatArray, IntArray, Observations, Pending, Proposal, Strategy
+from hpo_fast.strategies._seen import AnyOf, Seen
+from hpo_fast.strategies.base import (
+    FloatArray,
+    IntArray,
+    Observations,
+    Pending,
+    Proposal,
+    Strategy,
+    written_notes,
+)
 
 if TYPE_CHECKING:
     from hpo_fast.space import Space
@@ -156,8 +165,10 @@ class BayesianOptimization(Strategy):
         self._n_first = min(max(5, space.d + 1), MOST_INITIAL) if self._n_initial is None else self._n_initial
         self._design = InitialDesign(space, seed, self._n_first)
         self._few = few_points(space)
-        self._told: set[bytes] = set()
-        self._failed: set[bytes] = set()
+        # Points of a space of few are counted; of all others it is enough to know them again.
+        self._few_told: set[bytes] = set()
+        self._few_failed: set[bytes] = set()
+        self._told, self._failed = Seen(), Seen()
         self._n_told = self._n_valid = 0
         self._untold: list[tuple[FloatArray, FloatArray]] = []  # rows that the handle has not taken in yet
         self._decided = _Decided()
@@ -169,10 +180,13 @@ class BayesianOptimization(Strategy):
             return
         U = np.ascontiguousarray(observations.U, dtype=np.float64)
         Y = np.where(np.isfinite(observations.Y[:, :1]), observations.Y[:, :1], np.inf)  # +inf: the worst warped value
-        for u, y in zip(U, Y[:, 0], strict=True):
-            self._told.add(_key(u))
-            if y == np.inf:
-                self._failed.add(_key(u))
+        failed = U[Y[:, 0] == np.inf]
+        if self._few is not None:
+            self._few_told.update(map(_key, U))
+            self._few_failed.update(map(_key, failed))
+        else:
+            self._told.add(U)
+            self._failed.add(failed)
         self._n_told += len(Y)
         self._n_valid += int(np.count_nonzero(np.isfinite(Y)))
         self._decided = self._newest(self._decided, observations.numbers, observations.notes)
@@ -194,7 +208,7 @@ class BayesianOptimization(Strategy):
     def _take_in(self) -> None:
         """Appends the rows told to the handle."""
         if self._untold:
-            U, Y = (np.concatenate(part) for part in zip(*self._untold, strict=True))
+            U, Y = (part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*self._untold, strict=True))
             self._handle.append(U, Y)
             self._untold.clear()
 
@@ -205,7 +219,8 @@ class BayesianOptimization(Strategy):
         fit_n, fit_number, theta = decided.fit_n, decided.fit_number, decided.theta
         optima_number, optima = decided.optima_number, decided.optima
         p = self._first_theta.shape[1]
-        for number, note in zip(numbers, notes, strict=True):
+        for place, note in written_notes(notes):
+            number = numbers[place]
             if note.get("kind") not in OWN_KINDS:  # another strategy asked that trial
                 continue
             fit = note.get("fit")
@@ -235,7 +250,7 @@ class BayesianOptimization(Strategy):
         return proposals
 
     def _propose(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal | None:
-        if self._few is not None and len(self._never(waiting)) >= len(self._few):
+        if self._few is not None and len(self._used_up(waiting)) >= len(self._few):
             return None
         if self._n_told + len(waiting) < self._n_first or not self._n_valid:
             return Proposal(self._filling(number, waiting), {"kind": "initial"})
@@ -246,14 +261,16 @@ class BayesianOptimization(Strategy):
             note |= {"kind": "quasi_random", "reason": str(error)}  # and the fit, if it is that far: it was paid for
             return Proposal(self._filling(number, waiting), note)
 
-    def _never(self, waiting: list[FloatArray]) -> set[bytes]:
-        """Points that must not be asked. O(n): for the first trials, for small spaces, and when the model failed."""
-        return self._failed | self._told | {_key(u) for u in waiting} if self._deterministic else self._failed
+    def _used_up(self, waiting: list[FloatArray]) -> set[bytes]:
+        """Points of a space of few that must not be asked."""
+        pending = {_key(u) for u in waiting}
+        return self._few_failed | self._few_told | pending if self._deterministic else self._few_failed
 
     def _filling(self, number: int, waiting: list[FloatArray]) -> FloatArray:
-        """A point that fills the space, asked without the model."""
-        seen = self._told | {_key(u) for u in waiting}
-        return self._design.point(number, seen, self._never(waiting), self._few)
+        """A point that fills the space, without the model: for the first trials, and when the model failed. O(n)."""
+        seen: Container[bytes] = AnyOf({_key(u) for u in waiting}, self._few_told, self._told)
+        never = seen if self._deterministic else AnyOf(self._few_failed, self._failed)
+        return self._design.point(number, seen, never, self._few)
 
     def _search(self, number: int, waiting: list[FloatArray], decided: _Decided, note: dict[str, Any]) -> FloatArray:
         """The point that promises most; what was decided on the way goes into `note`."""
@@ -284,7 +301,9 @@ class BayesianOptimization(Strategy):
     @property
     def done(self) -> bool:
         """True when every point of a finite space failed, or, of a deterministic objective, was told."""
-        return self._few is not None and len(self._told if self._deterministic else self._failed) >= len(self._few)
+        return self._few is not None and len(self._few_told if self._deterministic else self._few_failed) >= len(
+            self._few
+        )
 
 
 def _key(u: FloatArray) -> bytes:

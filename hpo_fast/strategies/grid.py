@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpo_fast.space import Space
 
 _LEVELS = 5
+_FEW = 32  # points that take less time one by one than as arrays
 _ORDERS = ("lexicographic", "shuffled")
 
 
@@ -121,7 +122,11 @@ class GridSearch(Strategy):
                 yield position
 
     def tell(self, observations: Observations) -> None:
-        for u, state in zip(observations.U, observations.states.tolist(), strict=True):
+        U, states = observations.U, observations.states
+        if len(U) > _FEW:  # of a long history that others chose, few points lie on the grid
+            rows = self._points.candidates(U)
+            U, states = U[rows], states[rows]
+        for u, state in zip(U, states.tolist(), strict=True):
             position = self._position(u)
             if position is None:
                 continue

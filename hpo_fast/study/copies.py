@@ -26,9 +26,13 @@ def copied(thing: Any) -> Any:
 
 def params_copier(space: Space) -> Callable[[Params], Params]:
     """Give the cheapest function that copies params of this space: most spaces have no list and no dict in them."""
+    return copied if has_mutable_values(space) else dict.copy
+
+
+def has_mutable_values(space: Space) -> bool:
+    """Tell whether a parameter has lists or dicts among its values."""
     scales = (parameter.scale for parameter in space.values())
-    mutable = any(isinstance(scale, Choices) and scale.mutable for scale in scales)
-    return copied if mutable else dict.copy
+    return any(isinstance(scale, Choices) and scale.mutable for scale in scales)
 
 
 def plain(params: Mapping[str, Any], where: str = "") -> Params:

@@ -13,14 +13,22 @@ from hpo_fast.storage.journal import Journal
 from hpo_fast.study.objectives import Objectives
 from hpo_fast.trial import TrialState
 
+_BLOCK_PAIRS = 2**18  # comparisons of a new trial with one of the front that are made at once, some bytes each
+
 
 class Counts(NamedTuple):
     """Told trials; valid ones are done or pruned. An asked one was handed out before, any other was added."""
 
-    valid: int
+    done: int
+    pruned: int
     failed: int
     asked_valid: int
     asked_failed: int
+
+    @property
+    def valid(self) -> int:
+        """Those that are done or pruned."""
+        return self.done + self.pruned
 
 
 class Ranking:
@@ -45,7 +53,7 @@ class Ranking:
         self._seq = -1
         self._numbers = np.empty(0, dtype=np.int64)
         self._Y = np.empty((0, self._objectives.n))
-        self._counts = Counts(0, 0, 0, 0)
+        self._counts = Counts(0, 0, 0, 0, 0)
 
     def front(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Give numbers (m,), in order, and values (m, objectives), to be minimised, of the trials that none beats."""
@@ -65,10 +73,12 @@ class Ranking:
         if not len(results.numbers):
             return
         self._seq = results.last_seq
-        failed = results.states == TrialState.FAILED
-        here = (~failed, failed, ~failed & results.asked, failed & results.asked)
+        done, pruned, failed = (
+            results.states == state for state in (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)
+        )
+        here = (done, pruned, failed, ~failed & results.asked, failed & results.asked)
         self._counts = Counts(*(a + int(np.count_nonzero(b)) for a, b in zip(self._counts, here, strict=True)))
-        good = (results.states == TrialState.DONE) & np.all(results.constraints <= 0, axis=1)
+        good = done & np.all(results.constraints <= 0, axis=1)
         Y = results.values[good] * self._objectives.signs
         numbers = np.concatenate([self._numbers, results.numbers[good]])
         keep, self._Y = non_dominated(np.concatenate([self._Y, Y]))
@@ -89,11 +99,27 @@ def non_dominated(Y: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], np
     order = np.lexsort(Y.T[::-1])
     front = np.empty_like(Y)
     kept: list[int] = []
-    for i in order:
-        others = front[: len(kept)]
-        worse = np.all(others <= Y[i], axis=1) & np.any(others < Y[i], axis=1)
-        if not worse.any():
-            front[len(kept)] = Y[i]
-            kept.append(int(i))
+    start = 0
+    while start < len(order):
+        known = len(kept)
+        size = max(min(_BLOCK_PAIRS // (known + 1), start + 32), 1)  # few at first: a young front beats few
+        block = order[start : start + size]
+        start += size
+        # Most rows of a block are beaten by the front so far: those are left out together.
+        for i in block[~_beaten(Y[block], front[:known])].tolist():
+            if not _beaten(Y[i : i + 1], front[known : len(kept)])[0]:
+                front[len(kept)] = Y[i]
+                kept.append(i)
     keep = np.array(kept, dtype=np.int64)
     return keep, Y[keep]
+
+
+def _beaten(Y: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Tell which rows of Y (m, k) one of the others (f, k) beats."""
+    nowhere_worse = np.ones((len(Y), len(others)), dtype=np.bool_)
+    somewhere_better = np.zeros_like(nowhere_worse)
+    for y, other in zip(Y.T, others.T, strict=True):
+        nowhere_worse &= other <= y[:, None]
+        somewhere_better |= other < y[:, None]
+    beaten: npt.NDArray[np.bool_] = np.any(nowhere_worse & somewhere_better, axis=1)
+    return beaten

@@ -19,7 +19,8 @@ from hpo_fast.study.copies import plain
 from hpo_fast.study.objectives import Objectives, read_count
 from hpo_fast.study.optimize import Callback, Objective, Run
 from hpo_fast.study.ranking import Ranking
-from hpo_fast.study.told import as_json, check_name, drawn, read_many, read_one, readable
+from hpo_fast.study.table import read_many
+from hpo_fast.study.told import as_json, check_name, drawn, read_one, readable
 from hpo_fast.study.trials import Trials, as_dataframe, as_record
 from hpo_fast.trial import Trial, TrialRecord, TrialState
 
@@ -280,7 +281,7 @@ class Study:
         """
         result = read_one(self._objectives, value, constraints, state, attrs)
         kept = plain(params)
-        return self._journal.add([kept], self._space.encode(kept)[None, :], [result])
+        return self._journal.add(kept, self._space.encode(kept), result)
 
     def add_trials(
         self,
@@ -291,8 +292,12 @@ class Study:
     ) -> range:
         """Add m trials that were run elsewhere, all or none.
 
+        Nothing is stored before the last row is read, and then all in one transaction: where an iterator raises, or a
+        row is wrong, the study stays as it is.
+
         Args:
-            params: m dicts, or a mapping from each parameter's name to an array of m values, or a pandas DataFrame.
+            params: m dicts, in a list or from an iterator, which is read once; or a mapping from each parameter's name
+                to an array of m values, None or NaN where the parameter does not exist; or a pandas DataFrame.
             values: (m,) or (m, objectives) numbers; rows with NaN, inf or None are failed trials.
             constraints: (m, constraints) numbers.
             states: m states as for `tell`.
@@ -301,14 +306,15 @@ class Study:
             Their numbers.
 
         Raises:
-            SpaceError: when a row of params is no point of the space.
+            SpaceError: when a row of params is no point of the space; it names the first one.
             StudyError: when the lengths differ or something is no number.
 
-        Cost: O(m d).
+        Cost: O(m d). A million trials of 10 numbers take 0.7 s from arrays and 2 s from dicts, and in memory twice the
+            bytes of the numbers; a study file takes 10 s more, and others wait for it meanwhile.
         """
-        rows, U, results = read_many(self._space, self._objectives, params, values, constraints, states)
-        first = self._journal.add(rows, U, results)
-        return range(first, first + len(rows))
+        bulk = read_many(self._space, self._objectives, params, values, constraints, states)
+        first = self._journal.add_many(bulk)
+        return range(first, first + len(bulk))
 
     def enqueue(self, params: Mapping[str, Any]) -> int:
         """Let these parameters be tried next, after those enqueued before.
@@ -387,12 +393,19 @@ class Study:
         return self._journal.total()
 
     def counts(self) -> dict[TrialState, int]:
-        """Give how many trials are in each state from WAITING on; one whose worker died waits."""
-        states = self._journal.results(-1).states
+        """Give how many trials are in each state from WAITING on; one whose worker died waits.
+
+        Cost: reading what was told since the last look.
+        """
+        told = self._ranking.counts()
         look = self._journal.look()
-        counts = {TrialState.WAITING: len(look.waiting), TrialState.RUNNING: len(look.running)}
-        told = (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)
-        return counts | {state: int(np.count_nonzero(states == state)) for state in told}
+        return {
+            TrialState.WAITING: len(look.waiting),
+            TrialState.RUNNING: len(look.running),
+            TrialState.DONE: told.done,
+            TrialState.PRUNED: told.pruned,
+            TrialState.FAILED: told.failed,
+        }
 
     @property
     def best_trial(self) -> TrialRecord:

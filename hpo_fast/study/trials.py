@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from hpo_fast.errors import BackendUnavailable
+from hpo_fast.space.columns import Column, packed
 from hpo_fast.storage.journal import Journal, Row
 from hpo_fast.study.copies import copied
 from hpo_fast.study.objectives import Objectives
@@ -121,13 +126,40 @@ def as_dataframe(trials: Trials, names: list[str], objectives: Objectives) -> pd
         ) from error
     labels = [_column(label) for label in objectives.labels()]
     limits = [f"constraint_{i}" for i in range(objectives.constraints)]
-    rows = []
-    for trial in trials:
-        row: dict[str, Any] = {"number": trial.number, "state": trial.state.name.lower()}
-        row |= dict(zip(labels, trial.values or [None] * len(labels), strict=True))
-        row |= dict(zip(limits, trial.constraints or [None] * len(limits), strict=True))
-        row |= {f"params_{name}": trial.params.get(name) for name in names}
-        row |= {f"attrs_{name}": value for name, value in trial.attrs.items()}
-        row |= {"started": trial.started, "ended": trial.ended, "duration": trial.duration, "reason": trial.reason}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    heads = ["number", "state", *labels, *limits, *(f"params_{name}" for name in names)]
+    ends = ["started", "ended", "duration", "reason"]
+    parts: list[list[Column]] = [[] for _ in (*heads, *ends)]
+    attrs: dict[str, dict[int, Any]] = {}
+    n = 0
+    left = iter(trials)
+    while block := list(islice(left, _BLOCK)):
+        rows = [
+            (
+                *(trial.number, trial.state.name.lower()),
+                *(trial.values or [None] * len(labels)),
+                *(trial.constraints or [None] * len(limits)),
+                *map(trial.params.get, names),
+                *(trial.started, trial.ended, trial.duration, trial.reason),
+            )
+            for trial in block
+        ]
+        for column, values in zip(parts, zip(*rows, strict=True), strict=True):
+            column.append(packed(list(values)))  # numbers as arrays: as objects, those of a million trials take 1 GB
+        for place, trial in enumerate(block, n):
+            for name, value in trial.attrs.items():
+                attrs.setdefault(f"attrs_{name}", {})[place] = value
+        n += len(block)
+    columns = list(map(_joined, parts))
+    table = dict(zip(heads, columns[: len(heads)], strict=True))
+    table |= {head: [kept.get(place, math.nan) for place in range(n)] for head, kept in attrs.items()}
+    return pd.DataFrame(table | dict(zip(ends, columns[len(heads) :], strict=True)))
+
+
+def _joined(parts: list[Column]) -> Column:
+    """Join the parts of a column: an array where all hold numbers of one kind."""
+    if parts and isinstance(parts[0], np.ndarray):
+        kind = parts[0].dtype
+        arrays = [part for part in parts if isinstance(part, np.ndarray) and part.dtype == kind]
+        if len(arrays) == len(parts):
+            return np.concatenate(arrays)
+    return list(chain.from_iterable(part.tolist() if isinstance(part, np.ndarray) else part for part in parts))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.space import Float, Int, Space
-from hpo_fast.strategies.base import FloatArray, Observations, Pending, Proposal, Strategy
+from hpo_fast.strategies.base import FloatArray, Notes, Observations, Pending, Proposal, Strategy
 from hpo_fast.trial import TrialState
 
 SEED = 20_240_229
@@ -114,7 +114,7 @@ class Driver:
             U=_frozen(np.array([row[1] for row in rows]).reshape(len(rows), self.space.d)),
             Y=_frozen(np.array([row[2] for row in rows]).reshape(len(rows), self._k)),
             states=_frozen(np.array([row[3] for row in rows], dtype=np.uint8)),
-            notes=[row[4] for row in rows],
+            notes=Notes(len(rows), {i: row[4] for i, row in enumerate(rows) if row[4]}),
         )
 
     def pending(self) -> Pending:
@@ -163,6 +163,8 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _same_arrays(one: Observations | Pending, other: Observations | Pending) -> bool:
     return all(
-        a == b if isinstance(a, list) else a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        list(a) == list(b)
+        if isinstance(a, Sequence)
+        else a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
         for a, b in ((getattr(one, name), getattr(other, name)) for name in one.__slots__)
     )

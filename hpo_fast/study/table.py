@@ -1,0 +1,161 @@
+"""Reads a table of told trials into columns: a million as a few arrays, and none of them as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo_fast.errors import StudyError
+from hpo_fast.space.columns import chunks, column, encode_rows, packed, shallow, spread
+from hpo_fast.storage.bulk import Bulk
+from hpo_fast.storage.params import Kept, Params, keep
+from hpo_fast.study.copies import has_mutable_values, plain, plain_value
+from hpo_fast.study.objectives import Objectives
+from hpo_fast.study.told import judged
+from hpo_fast.trial import TrialState, read_state
+
+if TYPE_CHECKING:
+    from hpo_fast.space import Space
+
+FloatArray = npt.NDArray[np.float64]
+States = Iterable[TrialState | str | int]
+Part = tuple[int, list[Kept | None]]  # trials that came together, and a column for each parameter
+
+_DONE, _FAILED = int(TrialState.DONE), int(TrialState.FAILED)
+
+
+def read_many(
+    space: Space,
+    objectives: Objectives,
+    params: Iterable[Mapping[str, Any]] | Mapping[str, Any],
+    values: Any,
+    constraints: Any,
+    states: States | None,
+) -> Bulk:
+    """Read a table of told trials; the arguments are those of Study.add_trials.
+
+    Raises:
+        SpaceError: when a point does not belong to the space.
+        StudyError: when the lengths differ or something is no number.
+    """
+    if hasattr(params, "keys"):
+        U, parts = _from_columns(space, params)
+    elif isinstance(params, Iterable):
+        U, parts = _from_rows(space, params)
+    else:
+        raise StudyError(f"params must be dicts, or a mapping from name to values, but got {params!r}.")
+    m = len(U)
+    Y = _table(values, m, objectives.n, "values")
+    if (objectives.constraints > 0) != (constraints is not None):
+        raise StudyError(
+            f"constraints must have {objectives.constraints} columns, "
+            f"but got {'none' if constraints is None else 'some'}."
+        )
+    G = np.empty((m, 0)) if constraints is None else _table(constraints, m, objectives.constraints, "constraints")
+    ends = np.full(m, _DONE, dtype=np.uint8) if states is None else _ends(states, m)
+    reasons, reason = _judge(ends, Y, G)
+    for array in (U, ends, Y, G):
+        array.flags.writeable = False  # strategies get to see them
+    starts = space.layout.start[:-1]
+
+    def exists(start: int, stop: int) -> npt.NDArray[np.bool_]:
+        return ~np.isnan(U[start:stop, starts])
+
+    kept = Params(space.names, parts, exists if len(space.layout.cond_child) else None)
+    return Bulk(kept, U, ends, Y, G, reasons, reason)
+
+
+def _from_columns(space: Space, table: Any) -> tuple[FloatArray, list[Part]]:
+    """Read a mapping from name to values, or a pandas DataFrame, which is none."""
+    given = {name: column(table[name]) for name in table.keys()}
+    U = space.encode_columns(given)
+    kept: list[Kept | None] = []
+    for name, start in zip(space.names, space.layout.start[:-1].tolist(), strict=True):
+        values = given.get(name)
+        if isinstance(values, list):  # with None where the parameter does not exist, it may be numbers otherwise
+            there = np.flatnonzero(~np.isnan(U[:, start]))
+            if len(there) < len(U):
+                values = spread(packed([values[i] for i in there.tolist()]), there, len(U))
+        kept.append(None if values is None else keep(values, _copier(name)))
+    return U, [(len(U), kept)]
+
+
+def _from_rows(space: Space, rows: Iterable[Mapping[str, Any]]) -> tuple[FloatArray, list[Part]]:
+    """Read dicts, some at a time: they may come from an iterator that holds no two at once."""
+    codes: list[FloatArray] = []
+    parts: list[Part] = []
+    # A generator may change what it gave, and give it again.
+    for first, chunk in chunks(rows, plain if has_mutable_values(space) else shallow):
+        U, columns = encode_rows(space, chunk, first)
+        codes.append(U)
+        kept = [keep(one, _copier(name), own=True) for name, one in zip(space.names, columns, strict=True)]
+        parts.append((len(U), list(kept)))
+    return (np.concatenate(codes) if codes else np.empty((0, space.d))), parts
+
+
+def _copier(name: str) -> Callable[[Any], Any]:
+    return lambda value: plain_value(value, name)
+
+
+def _judge(ends: npt.NDArray[np.uint8], Y: FloatArray, G: FloatArray) -> tuple[tuple[str | None, ...], Any]:
+    """Do `told.judged` for every row: change states, blank numbers that do not count, and say why."""
+    reasons: dict[str | None, int] = {None: 0}
+    reason = np.zeros(len(ends), dtype=np.uint16)
+    good = np.isfinite(Y).all(axis=1) & np.isfinite(G).all(axis=1) & (ends != _FAILED)
+    for i in np.flatnonzero(~good).tolist():
+        result = judged(TrialState(int(ends[i])), Y[i].tolist(), G[i].tolist() if G.shape[1] else None)
+        ends[i] = result.state
+        if result.values is None:
+            Y[i] = np.nan
+        if result.constraints is None:
+            G[i] = np.nan
+        reason[i] = reasons.setdefault(result.reason, len(reasons))
+    return tuple(reasons), reason
+
+
+def _ends(states: States, m: int) -> npt.NDArray[np.uint8]:
+    known: dict[Any, int] = {}
+    ends = []
+    for one in _listed(states, "states"):
+        try:
+            end = known.get(one)
+        except TypeError:  # it has no hash
+            end = None
+        if end is None:
+            end = int(read_state(one))
+            known[one] = end
+        ends.append(end)
+    if len(ends) != m:
+        raise StudyError(f"states must have one entry a trial ({m}), but got {len(ends)}.")
+    return np.array(ends, dtype=np.uint8)
+
+
+def _listed(given: Any, argument: str) -> list[Any]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise StudyError(f"{argument} must have one entry a trial, but got {given!r}; give a list or an array.")
+    return list(given)
+
+
+def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
+    """Read m rows of numbers into a new array; None becomes NaN, and so does a row that is None."""
+    rows = told if isinstance(told, np.ndarray) else _listed(told, argument)
+    if width > 1 and isinstance(rows, list):
+        rows = [[None] * width if row is None else row for row in rows]
+    try:
+        raw = np.asarray(rows)
+        if raw.dtype.kind not in "fiubO":
+            raise ValueError(f"an array of {raw.dtype}")
+        table = raw.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise StudyError(
+            f"{argument} must hold {'a number' if width == 1 else f'{width} numbers'} for each trial, but got {error}."
+        ) from None
+    if table.ndim == 1 and width == 1:
+        table = table[:, None]
+    if table.shape != (m, width):
+        shape = f"({m},)" if width == 1 else f"({m}, {width})"
+        raise StudyError(f"{argument} must have the shape {shape}, a row a trial, but got {raw.shape}.")
+    return table
