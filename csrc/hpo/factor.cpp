@@ -11,14 +11,26 @@
 namespace hpo {
 
 namespace {
-constexpr std::int64_t CHUNKS = PANEL / LANES;
 // Below 256 older rows a panel is 0.1 ms of work, and waking a thread costs some microseconds.
 constexpr std::int64_t THREADED_FROM = 256;
 // A pivot is a difference of numbers near s2: what is left below 1e-10 of them is rounding for the most part, and a
 // factor built on it fails a few rows later (measured with RBF and no noise: 1e-12 and 1e-11 still fail, 1e-10 never up
 // to n = 400).
 constexpr double LEAST_PIVOT = 1e-10;
+constexpr std::int64_t SHARED_FROM =
+    1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
+constexpr std::int64_t SHARES = 4;
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
+
+// Into how many sums a pass over n rows is split; not by the count of threads, on which no bit shall depend.
+std::int64_t shares_of(std::int64_t n) {
+  return n < SHARED_FROM ? 1 : SHARES;
+}
+
+// Where share t of `panels` begins: each has the same area of the triangle.
+std::int64_t border(std::int64_t panels, std::int64_t t, std::int64_t shares) {
+  return std::llround(static_cast<double>(panels) * std::sqrt(static_cast<double>(t) / static_cast<double>(shares)));
+}
 }  // namespace
 
 double* Factor::prepare(std::int64_t p) {
@@ -48,45 +60,55 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
                         i);
 }
 
-void Factor::build_panel(const CovarianceMatrix& K, std::int64_t p, std::int64_t rows, int threads) {
+// Rows [first, first + rows), first a multiple of LANES, all in one panel.
+void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads) {
   const Kernels& k = kernels();
   const Embedding& E = *K.points;
-  const std::int64_t i0 = p * PANEL, chunks = (rows + LANES - 1) / LANES;
-  if (i0 < THREADED_FROM) threads = 1;
-  double* V = prepare(p);
+  const std::int64_t p = first / PANEL, above = first % PANEL, chunks = (rows + LANES - 1) / LANES;
+  if (first < THREADED_FROM) threads = 1;
+  double* V = prepare(p) + above * stride(p);
   const std::int64_t ldv = stride(p);
-  const std::int64_t size = (i0 + PANEL) * LANES;  // one chunk of C, A or U
-  double* C = C_.need(CHUNKS * size);
-  double* A = A_.need(CHUNKS * size);
-  double* U = U_.need(CHUNKS * size);
-  double* S = S_.need(PANEL * PANEL);
+  const std::int64_t size = (first + PANEL) * LANES;  // one chunk of C, A or U
+  const std::int64_t shares = chunks == 1 ? shares_of(first) : 1;
+  double* C = C_.need(chunks * size);
+  double* A = A_.need(chunks * size);
+  double* U = U_.need(chunks * shares * size);
+  double* S = S_.zeros(PANEL * PANEL);
   double* W = W_.zeros(PANEL * PANEL);
 
+  // A chunk a task, or, where there is one alone, a share of the older rows.
   parallel_for(threads, chunks, [&](std::int64_t c, int) {
-    double *Cc = C + c * size, *Ac = A + c * size, *Uc = U + c * size;
-    k.covariance(K.kind, K.s2, i0 + rows, E.e_num(), E.e(), E.rows(0), E.chunk(p * CHUNKS + c), E.weight(), Cc,
-                 nullptr);
-    std::memset(Uc, 0, static_cast<std::size_t>(i0 * LANES) * sizeof(double));
-    for (std::int64_t pp = 0; pp < p; ++pp) {
-      double* Ap = Ac + pp * PANEL * LANES;
-      k.panel_product(panel(pp), PANEL, stride(pp), pp * PANEL, Cc, Ap);
-      k.panel_transposed(panel(pp), PANEL, stride(pp), pp * PANEL, stride(pp), Ap, LANES, Uc);
-    }
+    k.covariance(K.kind, K.s2, first + rows, E.e_num(), E.e(), E.rows(0), E.chunk(first / LANES + c), E.weight(),
+                 C + c * size, nullptr);
     for (std::int64_t i = 0; i < rows; ++i)
-      std::memcpy(S + i * PANEL + c * LANES, Cc + (i0 + i) * LANES, LANES * sizeof(double));
+      std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
   });
-  for (std::int64_t i = 0; i < rows; ++i) S[i * PANEL + i] = K.s2 + K.noise[i0 + i];
+  const std::int64_t older = (first + PANEL - 1) / PANEL;
+  parallel_for(threads, chunks * shares, [&](std::int64_t task, int) {
+    const std::int64_t c = task / shares, share = task % shares;
+    double *Cc = C + c * size, *Ac = A + c * size, *Uc = U + task * size;
+    std::memset(Uc, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
+    for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
+      double* Ap = Ac + pp * PANEL * LANES;
+      const std::int64_t height = std::min(PANEL, first - pp * PANEL);
+      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, Cc, Ap);
+      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(stride(pp), first), Ap, LANES, Uc);
+    }
+  });
+  for (std::int64_t t = 1; t < shares; ++t)
+    for (std::int64_t i = 0; i < first * LANES; ++i) U[i] += U[t * size + i];
+  for (std::int64_t i = 0; i < rows; ++i) S[i * PANEL + i] = K.s2 + K.noise[first + i];
 
   // S -= A'A, the tiles of the upper triangle.
-  parallel_for(threads, i0 ? chunks * (chunks + 1) / 2 : 0, [&](std::int64_t t, int) {
+  parallel_for(threads, first ? chunks * (chunks + 1) / 2 : 0, [&](std::int64_t t, int) {
     std::int64_t ci = 0;
     while (t >= chunks - ci) t -= chunks - ci++;
     const std::int64_t cj = ci + t;
-    k.gram_subtract(A + ci * size, A + cj * size, i0, S + ci * LANES * PANEL + cj * LANES, PANEL);
+    k.gram_subtract(A + ci * size, A + cj * size, first, S + ci * LANES * PANEL + cj * LANES, PANEL);
   });
 
   for (std::int64_t r = 0; r < rows; ++r) {
-    const double pivot = guard(K, i0 + r, S[r * PANEL + r]);
+    const double pivot = guard(K, first + r, S[r * PANEL + r]);
     if (pivot > 0.0) {
       W[r * PANEL + r] = 1.0;
       k.eliminate(S, W, rows, PANEL, r, pivot);
@@ -95,8 +117,9 @@ void Factor::build_panel(const CovarianceMatrix& K, std::int64_t p, std::int64_t
     }
   }
 
-  // V_new = [-W U', W], LANES columns at a time.
-  const std::int64_t tiles = i0 / LANES, tasks = std::min<std::int64_t>(threads, std::max<std::int64_t>(tiles, 1));
+  // V_new = [-W U', W], LANES columns at a time; the last panel's rows are whole, whatever `rows` is.
+  const std::int64_t height = chunks * LANES;
+  const std::int64_t tiles = first / LANES, tasks = std::min<std::int64_t>(threads, std::max<std::int64_t>(tiles, 1));
   parallel_for(threads, tasks, [&](std::int64_t t, int) {
     double Ut[PANEL * LANES], out[PANEL * LANES];
     std::memset(Ut, 0, sizeof(Ut));
@@ -105,34 +128,30 @@ void Factor::build_panel(const CovarianceMatrix& K, std::int64_t p, std::int64_t
         for (std::int64_t j = 0; j < LANES; ++j)
           for (std::int64_t l = 0; l < LANES; ++l)
             Ut[(c * LANES + l) * LANES + j] = U[c * size + (tile * LANES + j) * LANES + l];
-      k.panel_product(W, PANEL, PANEL, 0, Ut, out);
-      for (std::int64_t r = 0; r < PANEL; ++r)
+      k.panel_product(W, height, PANEL, 0, Ut, out);
+      for (std::int64_t r = 0; r < height; ++r)
         for (std::int64_t j = 0; j < LANES; ++j) V[r * ldv + tile * LANES + j] = -out[r * LANES + j];
     }
   });
-  for (std::int64_t r = 0; r < PANEL; ++r) std::memcpy(V + r * ldv + i0, W + r * PANEL, PANEL * sizeof(double));
+  const auto wide = static_cast<std::size_t>(PANEL - above) * sizeof(double);
+  for (std::int64_t r = 0; r < height; ++r) std::memcpy(V + r * ldv + first, W + r * PANEL, wide);
 }
 
-void Factor::append_row(const CovarianceMatrix& K) {
+void Factor::append_row(const CovarianceMatrix& K, int threads) {
   const Kernels& k = kernels();
   const Embedding& E = *K.points;
-  const std::int64_t i = n_, p = i / PANEL, r = i % PANEL;
+  const std::int64_t i = n_, p = i / PANEL, r = i % PANEL, padded = ld();
   double* V = prepare(p) + r * stride(p);
-  double* u = row_.zeros(i + 1 + PANEL + E.e() * LANES);  // u (i), a (PANEL), and the point as a chunk of its own
-  double* a = u + i + 1;
-  double* q = a + PANEL;
+  double* x = row_.zeros(3 * padded + (E.e() + 1) * LANES);  // x, a and u, and the point as a chunk of its own
+  double *a = x + padded, *u = a + padded, *q = u + padded;
   for (std::int64_t c = 0; c < E.e(); ++c) q[c * LANES] = E.rows(i)[c];
   double* C = C_.need((i + 1) * LANES);
   k.covariance(K.kind, K.s2, i, E.e_num(), E.e(), E.rows(0), q, E.weight(), C, nullptr);
-  double* x = A_.need(i + 1);
   for (std::int64_t j = 0; j < i; ++j) x[j] = C[j * LANES];
 
+  gram(1, x, a, u, threads);
   double pivot = K.s2 + K.noise[i];
-  for (std::int64_t pp = 0; pp < panels(); ++pp) {
-    k.panel_dot(panel(pp), rows(pp), stride(pp), pp * PANEL, x, a);
-    k.panel_axpy(panel(pp), rows(pp), stride(pp), pp * PANEL, a, u);
-    for (std::int64_t j = 0; j < rows(pp); ++j) pivot -= a[j] * a[j];
-  }
+  for (std::int64_t j = 0; j < i; ++j) pivot -= a[j] * a[j];
   pivot = guard(K, i, pivot);
   const double scale = pivot > 0.0 ? 1.0 / std::sqrt(pivot) : 0.0;
   for (std::int64_t j = 0; j < i; ++j) V[j] = -scale * u[j];
@@ -143,50 +162,56 @@ void Factor::append_row(const CovarianceMatrix& K) {
 
 void Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
   while (n_ < n) {
-    const std::int64_t p = n_ / PANEL, end = stride(p);
-    if (end <= n) {
-      const std::int64_t start = p * PANEL;
-      n_ = start;  // what a failure leaves is the panels before this one
-      build_panel(K, p, PANEL, threads);
-      n_ = end;
-      blocked_ = p + 1;
-    } else {
-      append_row(K);
+    const std::int64_t panel = n_ / PANEL * PANEL, chunk = n_ / LANES * LANES;
+    const std::int64_t rows = panel + PANEL <= n ? PANEL : chunk + LANES <= n ? LANES : 1;
+    if (rows == 1) {
+      append_row(K, threads);
+      continue;
     }
+    n_ = rows == PANEL ? panel : chunk;  // what a failure leaves is the rows before this block
+    blocked_ = std::min(blocked_, n_);
+    build_block(K, n_, rows, threads);
+    n_ += rows;
+    blocked_ = n_;
   }
 }
 
-void Factor::extend_by_rows(const CovarianceMatrix& K, std::int64_t n) {
-  while (n_ < n) append_row(K);
+void Factor::extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads) {
+  while (n_ < n) append_row(K, threads);
 }
 
 void Factor::build(const CovarianceMatrix& K, std::int64_t n, int threads) {
   clear();
-  for (std::int64_t p = 0; n_ < n; ++p) {
+  while (n_ < n) {
     const std::int64_t rows = std::min(PANEL, n - n_);
-    build_panel(K, p, rows, threads);
+    build_block(K, n_, rows, threads);
     n_ += rows;
   }
 }
 
-void Factor::truncate(const CovarianceMatrix& K, std::int64_t n) {
-  const std::int64_t full = n / PANEL;
-  if (full < blocked_) {
-    blocked_ = full;
-    n_ = full * PANEL;
+void Factor::truncate(const CovarianceMatrix& K, std::int64_t n, int threads) {
+  if (n < blocked_) {
+    // Panels before n stay.  Of n's own the chunks do, unless it was computed as a whole.
+    const std::int64_t panel = n / PANEL * PANEL;
+    blocked_ = blocked_ >= panel + PANEL ? panel : n / LANES * LANES;
+    n_ = blocked_;
   }
   n_ = std::min(n_, n);
-  extend_by_rows(K, n);
+  extend(K, n, threads);
 }
 
-void Factor::product(const double* x, double* y) const {
-  for (std::int64_t p = 0; p < panels(); ++p)
-    kernels().panel_dot(panel(p), rows(p), stride(p), p * PANEL, x, y + p * PANEL);
-}
-
-void Factor::add_transposed(const double* y, double* u) const {
-  for (std::int64_t p = 0; p < panels(); ++p)
-    kernels().panel_axpy(panel(p), rows(p), stride(p), p * PANEL, y + p * PANEL, u);
+void Factor::gram(std::int64_t count, const double* x, double* a, double* u, int threads) const {
+  const Kernels& k = kernels();
+  const std::int64_t padded = ld(), size = count * padded, shares = shares_of(n_);
+  std::memset(u, 0, static_cast<std::size_t>(size) * sizeof(double));
+  double* others = shares > 1 ? shares_.zeros((shares - 1) * size) : nullptr;
+  parallel_for(threads, shares, [&](std::int64_t t, int) {
+    double* mine = t ? others + (t - 1) * size : u;
+    for (std::int64_t p = border(panels(), t, shares); p < border(panels(), t + 1, shares); ++p)
+      k.panel_gram(count, panel(p), rows(p), stride(p), p * PANEL, x, padded, a + p * PANEL, padded, mine, padded);
+  });
+  for (std::int64_t t = 0; t + 1 < shares; ++t)
+    for (std::int64_t i = 0; i < size; ++i) u[i] += others[t * size + i];
 }
 
 }  // namespace hpo

@@ -39,36 +39,39 @@ class Factor {
 
   void clear() { n_ = blocked_ = 0; }
 
-  // Appends the points after the first n() until there are `n`.  A panel that fills is computed as one block, the rows
-  // of the last, unfinished one each by itself, so that the bits depend on the points alone and not on how they came.
-  // Throws numerical_error with the row; the factor is then to be truncated to what it held.
+  // Appends the points after the first n() until there are `n`.  A panel that fills is computed as one block; of the
+  // last, unfinished one LANES rows at a time are, and what is left each by itself.  So the bits depend on the points
+  // alone and not on how they came.  Throws numerical_error with the row; the factor is then to be truncated to what it
+  // held.
   void extend(const CovarianceMatrix& K, std::int64_t n, int threads);
 
   // Appends rows one by one and never as a block: for points that are forgotten again soon.
-  void extend_by_rows(const CovarianceMatrix& K, std::int64_t n);
+  void extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads);
 
   // All panels as blocks, the last one too: the fastest way, for a factor that is used once.
   void build(const CovarianceMatrix& K, std::int64_t n, int threads);
 
   // Forgets all rows after the first n; rows that a block had computed are computed one by one again.
-  void truncate(const CovarianceMatrix& K, std::int64_t n);
+  void truncate(const CovarianceMatrix& K, std::int64_t n, int threads);
 
-  // y = V x and u += V' y, one vector of n each.
-  void product(const double* x, double* y) const;
-  void add_transposed(const double* y, double* u) const;
+  // a = V x and u = V' a = K^-1 x for `count` vectors, 1 or 2, in one reading of V.  Rows of x, a and u are ld() apart;
+  // x is zero from n() on.
+  void gram(std::int64_t count, const double* x, double* a, double* u, int threads) const;
+  std::int64_t ld() const { return panels() * PANEL; }
 
   double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
 
  private:
   std::int64_t n_ = 0;
-  std::int64_t blocked_ = 0;  // panels that were computed as blocks
+  std::int64_t blocked_ = 0;  // rows that were computed in blocks: panels, then LANES at a time
   std::vector<Buffer> panels_;
   std::vector<std::int64_t> merged_;
   Buffer C_, A_, U_, S_, W_, row_;
+  mutable Buffer shares_;
 
   double* prepare(std::int64_t p);
-  void build_panel(const CovarianceMatrix& K, std::int64_t p, std::int64_t rows, int threads);
-  void append_row(const CovarianceMatrix& K);
+  void build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads);
+  void append_row(const CovarianceMatrix& K, int threads);
   // The pivot to use for row i, or 0 where the row is merged into another.
   double guard(const CovarianceMatrix& K, std::int64_t i, double pivot);
 };

@@ -122,7 +122,7 @@ void GaussianProcess::cut(std::int64_t n) {
   if (points_.n() >= n) {
     points_.truncate(n);
     noise_.resize(n);
-    V_.truncate(matrix(), n);
+    V_.truncate(matrix(), n, config_.threads);
   }
   catch_up();
 }
@@ -161,7 +161,7 @@ void GaussianProcess::catch_up() {
 const Weights& GaussianProcess::weights() {
   catch_up();  // nothing to do, unless memory ran out while a verb that failed was undone
   if (!weights_current_) {
-    weights_.compute(V_, warp_.w.data(), config_.constant_mean);
+    weights_.compute(V_, warp_.w.data(), config_.constant_mean, config_.threads);
     weights_current_ = true;
   }
   return weights_;

@@ -23,13 +23,13 @@ Utility logarithmic(Utility utility) {
 void GaussianProcess::push_pending(const double* u) {
   points_.append(u);
   noise_.push_back(1e-6 * std::exp(theta_[layout_.b]));
-  V_.extend_by_rows(matrix(), points_.n());
+  V_.extend_by_rows(matrix(), points_.n(), config_.threads);
 }
 
 void GaussianProcess::drop_pending() {
   points_.truncate(n());
   noise_.resize(n());
-  V_.truncate(matrix(), n());
+  V_.truncate(matrix(), n(), config_.threads);
 }
 
 MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<const double> pending, Key key,

@@ -30,11 +30,10 @@ struct Kernels {
   void (*panel_transposed)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
                            std::int64_t cols, const double* A_rl, std::int64_t lda, double* U_jl);
 
-  // The same two for one vector: a = V x, u += V' a.
-  void (*panel_dot)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* x_j,
-                    double* a_r);
-  void (*panel_axpy)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* a_r,
-                     double* u_j);
+  // The same two for `count` vectors, 1 or 2, in one reading of V: a = V x, u += V' a.
+  void (*panel_gram)(std::int64_t count, const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
+                     const double* x_qj, std::int64_t ldx, double* a_qr, std::int64_t lda, double* u_qj,
+                     std::int64_t ldu);
 
   // The LANES x LANES tile S -= A' B of two chunks with `depth` rows.
   void (*gram_subtract)(const double* A_dl, const double* B_dl, std::int64_t depth, double* S, std::int64_t lds);

@@ -27,7 +27,7 @@ double Likelihood::operator()(const Observed& data, const double* theta, double*
     noise_[i] = std::isnan(known) ? noise : known;
   }
   V_.build({&points_, data.kind, std::exp(theta[b]), noise_.data()}, n, threads);
-  weights_.compute(V_, data.w_n, data.constant_mean);
+  weights_.compute(V_, data.w_n, data.constant_mean, threads);
   if (gradient) add_gradient(data, theta, gradient, n < THREADED_FROM ? 1 : threads);
   return -0.5 * (weights_.quadratic + weights_.log_det + static_cast<double>(weights_.in_model) * LOG_2PI);
 }
