@@ -32,7 +32,7 @@ def library(name, sources, flags=()):
 
 CORE = [
     f"csrc/hpo/{name}.cpp"
-    for name in ("dispatch", "pool", "factor", "likelihood", "posterior", "gp", "gp_fit", "gp_search")
+    for name in ("dispatch", "pool", "factor", "likelihood", "posterior", "gp", "gp_fit", "gp_search", "refit")
 ]
 # The core comes first: a linker takes from a static library what those before it ask for.
 LIBRARIES = [

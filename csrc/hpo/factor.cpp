@@ -27,6 +27,12 @@ std::int64_t shares_of(std::int64_t n) {
   return n < SHARED_FROM ? 1 : SHARES;
 }
 
+// Floating-point operations of `rows` rows after `first` older ones: V_old C and V_old' of that.
+double block_work(std::int64_t first, std::int64_t rows) {
+  const double older = static_cast<double>(first + rows);
+  return 2.0 * older * older * static_cast<double>(rows);
+}
+
 // Where share t of `panels` begins: each has the same area of the triangle.
 std::int64_t border(std::int64_t panels, std::int64_t t, std::int64_t shares) {
   return std::llround(static_cast<double>(panels) * std::sqrt(static_cast<double>(t) / static_cast<double>(shares)));
@@ -180,13 +186,15 @@ void Factor::extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threa
   while (n_ < n) append_row(K, threads);
 }
 
-void Factor::build(const CovarianceMatrix& K, std::int64_t n, int threads) {
-  clear();
-  while (n_ < n) {
+double Factor::build_some(const CovarianceMatrix& K, std::int64_t n, double work, int threads) {
+  double done = 0.0;
+  do {
     const std::int64_t rows = std::min(PANEL, n - n_);
+    done += block_work(n_, rows);
     build_block(K, n_, rows, threads);
     n_ += rows;
-  }
+  } while (n_ < n && done < work);
+  return done;
 }
 
 void Factor::truncate(const CovarianceMatrix& K, std::int64_t n, int threads) {

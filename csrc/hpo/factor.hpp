@@ -48,8 +48,9 @@ class Factor {
   // Appends rows one by one and never as a block: for points that are forgotten again soon.
   void extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads);
 
-  // All panels as blocks, the last one too: the fastest way, for a factor that is used once.
-  void build(const CovarianceMatrix& K, std::int64_t n, int threads);
+  // Goes on from clear() with all panels as blocks, the last one too: the fastest way, for a factor that is used once.
+  // Stops when `work` floating-point operations are done, but not before a block is; returns those done.
+  double build_some(const CovarianceMatrix& K, std::int64_t n, double work, int threads);
 
   // Forgets all rows after the first n; rows that a block had computed are computed one by one again.
   void truncate(const CovarianceMatrix& K, std::int64_t n, int threads);

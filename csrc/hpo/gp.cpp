@@ -17,17 +17,17 @@ GaussianProcess::GaussianProcess(const LayoutArrays& layout, const GpConfig& con
       columns_(layout_),
       config_(config),
       prior_(layout_.b),
-      theta_(prior_mode(layout_.b)),
-      points_(columns_),
+      now_(columns_),
       told_(layout_),
       failed_(layout_) {
   const std::int64_t b = layout_.b;
-  if (config_.fixed_noise) theta_[b + 1] = std::log(config_.noise);
+  now_.theta = prior_mode(b);
+  if (config_.fixed_noise) now_.theta[b + 1] = std::log(config_.noise);
   for (std::int64_t j = 0; j < b + (config_.fixed_noise ? 1 : 2); ++j) {
     const int part = j < b ? 0 : j == b ? 1 : 2;
-    theta_[j] = std::min(std::max(theta_[j], std::log(config_.lower[part])), std::log(config_.upper[part]));
+    now_.theta[j] = std::min(std::max(now_.theta[j], std::log(config_.lower[part])), std::log(config_.upper[part]));
   }
-  rebuild();
+  rebuild(now_);
 }
 
 void GaussianProcess::check_points(Mat<const double> U, const char* name) const {
@@ -68,7 +68,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
   try {
     push(U.data, Y.data, known.data, Y.n);
     renew_warp();
-    catch_up();
+    catch_up(now_, n());
     for (std::int64_t i = before; i < n(); ++i) {
       told_.insert(U_.data() + i * d());
       if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
@@ -105,7 +105,7 @@ void GaussianProcess::truncate(std::int64_t n) {
   } catch (...) {
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
     renew_warp();
-    catch_up();
+    catch_up(now_, this->n());
     throw;
   }
   told_.truncate(n);
@@ -118,13 +118,15 @@ void GaussianProcess::cut(std::int64_t n) {
   U_.resize(n * d());
   Y_.resize(n);
   known_.resize(n);
+  if (next_ && n < next_->n) next_.reset();  // it is a fit to rows that are gone
   renew_warp();
-  if (points_.n() >= n) {
-    points_.truncate(n);
-    noise_.resize(n);
-    V_.truncate(matrix(), n, config_.threads);
+  for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
+    if (!model || model->points.n() < n) continue;
+    model->points.truncate(n);
+    model->noise.resize(n);
+    model->V.truncate(matrix(*model), n, config_.threads);
   }
-  catch_up();
+  catch_up(now_, n);
 }
 
 // Warps the values anew; where that moves the quantised scale of known variances, the diagonal of K changes and the
@@ -132,36 +134,48 @@ void GaussianProcess::cut(std::int64_t n) {
 void GaussianProcess::renew_warp() {
   warp_.apply(Y_, config_.standardise);
   weights_current_ = false;
-  const bool any_known = std::any_of(known_.begin(), known_.end(), [](double v) { return !std::isnan(v); });
-  const double scale = any_known && config_.standardise ? warp_.quantised_scale() : 1.0;
+  const double scale = quantised(known_, warp_);
   if (scale != noise_scale_) {
     noise_scale_ = scale;
-    rebuild();
+    rebuild(now_);
+    if (next_ && next_->fit.done()) rebuild(next_->model);
   }
+}
+
+// What known variances are divided by, 1 where there are none.
+double GaussianProcess::quantised(const std::vector<double>& known, const Warp& warp) const {
+  const bool any_known = std::any_of(known.begin(), known.end(), [](double v) { return !std::isnan(v); });
+  return any_known && config_.standardise ? warp.quantised_scale() : 1.0;
 }
 
 // Forgets what is derived from theta and the points.
-void GaussianProcess::rebuild() {
-  points_.reset(theta_.data());
-  noise_.clear();
-  V_.clear();
+void GaussianProcess::rebuild(Conditioned& model) {
+  model.points.reset(model.theta.data());
+  model.noise.clear();
+  model.V.clear();
   weights_current_ = false;
 }
 
-// Embeds the points that are new and extends the factor by them.  O(q n^2).
-void GaussianProcess::catch_up() {
-  for (std::int64_t i = points_.n(); i < n(); ++i) {
-    points_.append(U_.data() + i * d());
+// Embeds the points that are new, up to n.
+void GaussianProcess::embed(Conditioned& model, std::int64_t n) {
+  const double inferred = std::exp(model.theta[layout_.b + 1]);
+  for (std::int64_t i = model.points.n(); i < n; ++i) {
+    model.points.append(U_.data() + i * d());
     const double known = known_[i] / noise_scale_ / noise_scale_;
-    noise_.push_back(std::isnan(known) ? theta_noise() : known);
+    model.noise.push_back(std::isnan(known) ? inferred : known);
   }
-  V_.extend(matrix(), n(), config_.threads);
+}
+
+// The same, and extends the factor by them.  O(q n^2).
+void GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
+  embed(model, n);
+  model.V.extend(matrix(model), n, config_.threads);
 }
 
 const Weights& GaussianProcess::weights() {
-  catch_up();  // nothing to do, unless memory ran out while a verb that failed was undone
+  catch_up(now_, n());  // nothing to do, unless memory ran out while a verb that failed was undone
   if (!weights_current_) {
-    weights_.compute(V_, warp_.w.data(), config_.constant_mean, config_.threads);
+    weights_.compute(now_.V, warp_.w.data(), config_.constant_mean, config_.threads);
     weights_current_ = true;
   }
   return weights_;
@@ -172,12 +186,12 @@ const Weights& GaussianProcess::weights() {
 // Points the posterior at factor and weights; rows behind the told ones, the pending, have weight 0.
 Posterior& GaussianProcess::posterior() {
   alpha_ = weights().alpha;
-  alpha_.resize(V_.n(), 0.0);
-  posterior_.points = &points_;
-  posterior_.V = &V_;
+  alpha_.resize(now_.V.n(), 0.0);
+  posterior_.points = &now_.points;
+  posterior_.V = &now_.V;
   posterior_.alpha = alpha_.data();
   posterior_.mu = weights_.mu;
-  posterior_.s2 = std::exp(theta_[layout_.b]);
+  posterior_.s2 = std::exp(now_.theta[layout_.b]);
   posterior_.kind = config_.kind;
   posterior_.threads = config_.threads;
   return posterior_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "hpo/acquisition.hpp"
@@ -13,6 +14,7 @@
 #include "hpo/maximise.hpp"
 #include "hpo/posterior.hpp"
 #include "hpo/prior.hpp"
+#include "hpo/refit.hpp"
 #include "hpo/warp.hpp"
 #include "hpo/weights.hpp"
 
@@ -46,6 +48,15 @@ struct MaximumResult {
   std::int64_t n_optima = 0;
 };
 
+// The observations under one theta: the model that answers, or the one that a refit prepares.
+struct Conditioned {
+  explicit Conditioned(const Columns& columns) : points(columns) {}
+
+  std::vector<double> theta, noise;
+  Embedding points;
+  Factor V;
+};
+
 class GaussianProcess {
  public:
   GaussianProcess(const LayoutArrays& layout, const GpConfig& config);
@@ -53,7 +64,7 @@ class GaussianProcess {
   std::int64_t n() const { return static_cast<std::int64_t>(Y_.size()); }
   std::int64_t d() const { return layout_.d; }
   std::int64_t b() const { return layout_.b; }
-  const std::vector<double>& theta() const { return theta_; }
+  const std::vector<double>& theta() const { return now_.theta; }
   double shift() const { return warp_.shift; }
   double scale() const { return warp_.scale; }
 
@@ -61,7 +72,15 @@ class GaussianProcess {
   void append(Mat<const double> U, Vec<const double> Y, Vec<const double> known);
   void truncate(std::int64_t n);
   void set_theta(Vec<const double> theta);
-  FitResult refit();
+  // Plans a refit on the first n observations, does part of it, and, with what is left, moves theta.
+  void begin_refit(std::int64_t n);
+  double advance_refit(double work);
+  FitResult finish_refit();
+  FitResult refit() {
+    begin_refit(n());
+    return finish_refit();
+  }
+  static double refit_work(std::int64_t n) { return Refit::usual_work(n) + 2.0 / 3.0 * cube(n); }
   double log_likelihood(Vec<const double> theta, double* gradient, bool prior);
   void predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var);
   void score(Utility utility, Mat<const double> U, double* value);
@@ -71,40 +90,50 @@ class GaussianProcess {
                          bool avoid_known);
 
  private:
+  // A refit under way: the fit, then the model under the theta that it found.
+  struct Planned {
+    Planned(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta)
+        : n(data.n()), fit(columns, std::move(settings), std::move(data), std::move(theta)), model(columns) {}
+
+    std::int64_t n;
+    Refit fit;
+    Conditioned model;
+  };
+
   Layout layout_;
   Columns columns_;
   GpConfig config_;
   Prior prior_;
 
   std::vector<double> U_, Y_, known_;  // as told; known_ NaN where the noise is inferred
-  std::vector<double> theta_;
-
   // Derived from the above.
   Warp warp_;
   double noise_scale_ = 1.0;  // the quantised scale that known variances were divided by
-  std::vector<double> noise_;
-  Embedding points_;
-  Factor V_;
+  Conditioned now_;
+  std::unique_ptr<Planned> next_;
   Weights weights_;
   bool weights_current_ = false;
   std::vector<double> alpha_;  // weights, then 0 for pending rows
   KnownPoints told_, failed_;
   Posterior posterior_;
-  std::vector<std::unique_ptr<Likelihood>> likelihood_;  // one a start that is evaluated at the same time
+  std::unique_ptr<Likelihood> likelihood_;
 
-  double theta_noise() const { return std::exp(theta_[layout_.b + 1]); }
-  CovarianceMatrix matrix() const { return {&points_, config_.kind, std::exp(theta_[layout_.b]), noise_.data()}; }
+  CovarianceMatrix matrix(const Conditioned& model) const {
+    return {&model.points, config_.kind, std::exp(model.theta[layout_.b]), model.noise.data()};
+  }
   void check_points(Mat<const double> U, const char* name) const;
   void check_theta(Vec<const double> theta) const;
   void push(const double* U, const double* Y, const double* known, std::int64_t rows);
   void renew_warp();
-  void rebuild();
-  void catch_up();
+  void rebuild(Conditioned& model);
+  void embed(Conditioned& model, std::int64_t n);
+  void catch_up(Conditioned& model, std::int64_t n);
+  double quantised(const std::vector<double>& known, const Warp& warp) const;
   void cut(std::int64_t n);
   const Weights& weights();
   Posterior& posterior();
-  Likelihood& likelihood(std::size_t i);
-  double evaluate(const double* theta, double* gradient, bool prior, Likelihood& likelihood, int threads) const;
+  FitData observed(std::int64_t n) const;
+  double advance_factor(double work);
   void push_pending(const double* u);
   void drop_pending();
 };

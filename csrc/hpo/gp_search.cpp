@@ -21,22 +21,22 @@ Utility logarithmic(Utility utility) {
 // A pending point enters with the posterior mean as its value: the mean stays as it is, the variance falls.  It counts
 // as known almost exactly: with the inferred noise the points of a batch would clump.
 void GaussianProcess::push_pending(const double* u) {
-  points_.append(u);
-  noise_.push_back(1e-6 * std::exp(theta_[layout_.b]));
-  V_.extend_by_rows(matrix(), points_.n(), config_.threads);
+  now_.points.append(u);
+  now_.noise.push_back(1e-6 * std::exp(now_.theta[layout_.b]));
+  now_.V.extend_by_rows(matrix(now_), now_.points.n(), config_.threads);
 }
 
 void GaussianProcess::drop_pending() {
-  points_.truncate(n());
-  noise_.resize(n());
-  V_.truncate(matrix(), n(), config_.threads);
+  now_.points.truncate(n());
+  now_.noise.resize(n());
+  now_.V.truncate(matrix(now_), n(), config_.threads);
 }
 
 MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<const double> pending, Key key,
                                         Mat<const double> starts, bool avoid_known) {
   check_points(pending, "pending");
   check_points(starts, "starts");
-  catch_up();
+  catch_up(now_, n());
   struct Restore {
     GaussianProcess* gp;
     ~Restore() { gp->drop_pending(); }
@@ -55,7 +55,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
   for (std::int64_t i = 0; i < count; ++i)
     best.insert(best.end(), U_.data() + rows[i] * d(), U_.data() + (rows[i] + 1) * d());
   std::vector<double> lengthscale(layout_.b);
-  for (std::int64_t j = 0; j < layout_.b; ++j) lengthscale[j] = std::exp(theta_[j]);
+  for (std::int64_t j = 0; j < layout_.b; ++j) lengthscale[j] = std::exp(now_.theta[j]);
 
   KnownPoints asked(layout_);
   utility.best = warp_.best;

@@ -24,6 +24,7 @@ struct LbfgsbOptions {
   int memory = 10;
   double gradient_tol = 1e-5;  // of the largest component of the projected gradient, per scaled variable
   double value_tol = 2.2e-9;   // of (f_k - f_{k+1}) / max(|f_k|, |f_{k+1}|, 1)
+  double least_fall = 0.0;     // of f_k - f_{k+1} itself: a smaller one is an end as well
   int max_iterations = 200;
   int max_evaluations = 1000;  // per start
   // The longest first step, in scaled variables, while no curvature is known (infinity: the whole negative gradient, as
@@ -243,7 +244,7 @@ class LockStep {
     std::copy(g, g + d_, r.g);
     r.f = f;
     ++r.iterations;
-    if (fall <= options_.value_tol * size_f) {
+    if (fall <= std::max(options_.value_tol * size_f, options_.least_fall)) {
       r.status = projected_gradient(r) <= options_.gradient_tol ? LbfgsbStatus::gradient : LbfgsbStatus::value;
     } else {
       next_segment(r);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "hpo/factor.hpp"
@@ -26,15 +27,35 @@ class Likelihood {
 
   // Returns nats; gradient (b + 2) may be null.  Throws numerical_error.
   // O(2 n^3 / 3) for the value, n^3 / 3 + O(n^2 e) more for the gradient of all parameters; memory n^2 / 2.
-  double operator()(const Observed& data, const double* theta, double* gradient, int threads);
+  double operator()(const Observed& data, const double* theta, double* gradient, int threads) {
+    begin(data, theta, gradient != nullptr);
+    advance(std::numeric_limits<double>::infinity(), threads);
+    return result(gradient);
+  }
+
+  // The same in pieces, with the same bits: after `begin`, `advance` does at least one piece and goes on until `work`
+  // floating-point operations are done or all; it returns those done.  `data` must stay where it is until `result`.
+  void begin(const Observed& data, const double* theta, bool gradient);
+  double advance(double work, int threads);
+  bool done() const { return stage_ == Stage::done; }
+  double result(double* gradient) const;
 
  private:
+  enum class Stage { factor, gradient, done };
+
+  Stage stage_ = Stage::done;
+  bool want_gradient_ = false;
+  const Observed* data_ = nullptr;
+  std::vector<double> theta_;
+  std::int64_t row_ = 0;  // the block row of the gradient that is next
   Embedding points_;
   Factor V_;
   Weights weights_;
   std::vector<double> noise_, partial_;
 
-  void add_gradient(const Observed& data, const double* theta, double* gradient, int threads);
+  std::int64_t stride() const { return points_.e() + 2; }
+  CovarianceMatrix matrix() const;
+  void add_block_row(std::int64_t I);
 };
 
 }  // namespace hpo

@@ -68,6 +68,11 @@ struct Weights {
     }
   }
 
+  double log_likelihood() const {
+    constexpr double log_2pi = 1.8378770664093454836;
+    return -0.5 * (quadratic + log_det + static_cast<double>(in_model) * log_2pi);
+  }
+
   // Row i's value minus the mean, 0 where it is merged.
   double centred(std::int64_t i) const { return value_[i]; }
 

@@ -131,6 +131,10 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         void append(Mat[const double], Vec[const double], Vec[const double]) except +hpo_translate
         void truncate(int64_t) except +hpo_translate
         void set_theta(Vec[const double]) except +hpo_translate
+        void begin_refit(int64_t) except +hpo_translate
+        double advance_refit(double) except +hpo_translate
+        double refit_work(int64_t)
+        FitResult finish_refit() except +hpo_translate
         FitResult refit() except +hpo_translate
         double log_likelihood(Vec[const double], double*, cbool) except +hpo_translate
         void predict(Mat[const double], double*, double*, double*, double*) except +hpo_translate
@@ -334,13 +338,38 @@ cdef class GaussianProcess:
         with self.alone(), nogil:
             self.gp.get().truncate(keep)
 
+    def begin_refit(self, n):
+        cdef int64_t rows = n if -1 <= n < 2**62 else -1
+        with self.alone(), nogil:
+            self.gp.get().begin_refit(rows)
+
+    def advance_refit(self, work):
+        cdef double budget = work
+        cdef double done
+        with self.alone(), nogil:
+            done = self.gp.get().advance_refit(budget)
+        return done
+
+    def refit_work(self, n):
+        return self.gp.get().refit_work(n)
+
+    def finish_refit(self):
+        cdef FitResult result
+        with self.alone():
+            with nogil:
+                result = self.gp.get().finish_refit()
+            return self.fitted(result)
+
+    cdef object fitted(self, FitResult result):
+        theta = _from(self.gp.get().theta(), 1, self.gp.get().b() + 2)
+        return Fit(theta, np.array([result.log_likelihood]), np.array([result.log_posterior]))
+
     def refit(self):
         cdef FitResult result
         with self.alone():
             with nogil:
                 result = self.gp.get().refit()
-            theta = _from(self.gp.get().theta(), 1, self.gp.get().b() + 2)
-        return Fit(theta, np.array([result.log_likelihood]), np.array([result.log_posterior]))
+            return self.fitted(result)
 
     def set_theta(self, theta):
         cdef const double[::1] wanted = _matrix("theta", theta, 1, self.gp.get().b() + 2).reshape(-1)

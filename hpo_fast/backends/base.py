@@ -165,12 +165,48 @@ class Surrogate(Protocol):
         """Moves theta to the maximum of the log posterior within the bounds.
 
         L-BFGS-B in log space from two starts: theta as it is, and l = 0.205 sqrt(b), s2 = 1, noise = e^-5 (the mode of
-        the prior). A function of (U, Y, noise, theta) alone. Where nothing was told, theta stays as it is.
+        the prior). A function of (U, Y, noise, theta) alone. Where nothing was told, theta stays as it is. A backend
+        may choose between the starts by a fit on fewer observations, and fit more than some thousand of them by a part;
+        the likelihood returned is that of all.
 
         Raises:
             NumericalError: no start gave a finite log posterior.
 
         Cost: O(n^3) an evaluation, some 20 to 100 of them.
+        """
+
+    def begin_refit(self, n: int) -> None:
+        """Plans a refit on the first n observations; theta stays as it is until `finish_refit`.
+
+        What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
+        in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, and by a `truncate` to
+        fewer than n.
+
+        Raises:
+            ValueError: n is not between 0 and self.n.
+
+        Cost: O(n d).
+        """
+
+    def advance_refit(self, work: float) -> float:
+        """Does a part of the refit that was planned; nothing when there is none, or nothing is left of it.
+
+        Args:
+            work: floating-point operations, about so many: at least one block of the computation is done.
+
+        Returns:
+            those done.
+        """
+
+    def refit_work(self, n: int) -> float:
+        """Floating-point operations of a usual refit on n observations, the new factor included."""
+
+    def finish_refit(self) -> Fit:
+        """Does what is left of the refit that was planned, and moves theta.
+
+        Raises:
+            ValueError: none was planned.
+            NumericalError: as `refit`; the plan is dropped then.
         """
 
     def set_theta(self, theta: Array) -> None:

@@ -5,6 +5,7 @@ Written to be read beside the formulas of `base.py`; the compiled backend is tes
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -82,6 +83,7 @@ class GaussianProcess:
         self._conditional = np.isin(np.arange(layout.b), layout.cond_child)
         self._U, self._y, self._known = np.empty((0, layout.d)), np.empty(0), np.empty(0)
         self._theta = self._prior_mode()
+        self._planned: GaussianProcess | None = None  # what it was when a refit was begun
         self._renew(self._U, self._y, self._known, self._theta)
 
     # -- what is told ------------------------------------------------------------------------------------------------
@@ -137,10 +139,13 @@ class GaussianProcess:
         if not 0 <= n <= self.n:
             raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; forget fewer rows")
         self._renew(self._U[:n], self._y[:n], self._known[:n], self._theta)
+        if self._planned is not None and n < self._planned.n:
+            self._planned = None
 
     def set_theta(self, theta: Array) -> None:
         """Sets theta (1, p) and refactorises."""
         self._renew(self._U, self._y, self._known, self._parameters(theta))
+        self._planned = None
 
     def _renew(self, U: Array, y: Array, known: Array, theta: Array) -> None:
         w, shift, scale = warp(y) if self._standardise else (plain(y), 0.0, 1.0)
@@ -243,31 +248,60 @@ class GaussianProcess:
 
     def refit(self) -> Fit:
         """Moves theta to the maximum of the log posterior."""
-        best, best_value = None, -np.inf
-        if self.n:
-            b = self._layout.b
-            free = b + 2 if self._noise is None else b + 1
-            names = ["lengthscale"] * b + ["variance", "noise"]
-            box = np.log([self._bounds[name] for name in names])[:free]
-            bounds: list[tuple[float, float]] = [(low, high) for low, high in box.tolist()]
+        self.begin_refit(self.n)
+        return self.finish_refit()
 
-            def loss(x: Array) -> tuple[float, Array]:
-                try:
-                    value, slope = self._log_posterior(np.r_[x, self._theta[free:]])
-                except NumericalError:
-                    return 1e25, np.zeros(free)
-                return -value, -slope[:free]
+    def begin_refit(self, n: int) -> None:
+        """Plans a refit on the first n observations."""
+        if not 0 <= n <= self.n:
+            raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; fit to fewer rows")
+        part = copy.copy(self)  # a verb makes new arrays, so that the two share none that changes
+        part._renew(self._U[:n], self._y[:n], self._known[:n], self._theta)
+        self._planned = part
 
-            for start in (self._theta, self._prior_mode()):
-                x = np.clip(start[:free], box[:, 0], box[:, 1])
-                result = minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-3})
-                if result.fun < 1e25 and -result.fun > best_value:
-                    best, best_value = np.r_[result.x, self._theta[free:]], -result.fun
-            if best is None:
-                raise NumericalError("a refit needs a finite log posterior, but no start has one; raise the noise")
-            self._renew(self._U, self._y, self._known, best)
+    def advance_refit(self, work: float) -> float:
+        """Does nothing: the reference works in one step."""
+        return 0.0
+
+    def refit_work(self, n: int) -> float:
+        """Some 60 evaluations of the likelihood."""
+        return 60.0 * n**3
+
+    def finish_refit(self) -> Fit:
+        """Does the refit that was planned."""
+        if self._planned is None:
+            raise ValueError("a refit must be begun before it is finished; call begin_refit")
+        part, self._planned = self._planned, None
+        if part.n:
+            self._renew(self._U, self._y, self._known, part._most_probable())
         likelihood, _ = self._evidence(self._theta)
         return Fit(self.theta, np.array([likelihood]), np.array([self._log_posterior(self._theta)[0]]))
+
+    def _most_probable(self) -> Array:
+        """Theta at the maximum of the log posterior."""
+        best: Array | None = None
+        best_value = -np.inf
+        b = self._layout.b
+        free = b + 2 if self._noise is None else b + 1
+        names = ["lengthscale"] * b + ["variance", "noise"]
+        box = np.log([self._bounds[name] for name in names])[:free]
+        bounds: list[tuple[float, float]] = [(low, high) for low, high in box.tolist()]
+
+        def loss(x: Array) -> tuple[float, Array]:
+            try:
+                value, slope = self._log_posterior(np.r_[x, self._theta[free:]])
+            except NumericalError:
+                return 1e25, np.zeros(free)
+            return -value, -slope[:free]
+
+        for start in (self._theta, self._prior_mode()):
+            x = np.clip(start[:free], box[:, 0], box[:, 1])
+            result = minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-3})
+            if result.fun < 1e25 and -result.fun > best_value:
+                best, best_value = np.r_[result.x, self._theta[free:]], -result.fun
+        if best is None:
+            raise NumericalError("a refit needs a finite log posterior, but no start has one; raise the noise")
+        return best
 
     def _log_posterior(self, theta: Array) -> tuple[float, Array]:
         value, slope = self.log_likelihood(theta[None, :], gradient=True, prior=True)

@@ -28,10 +28,13 @@ from hpo_fast.strategies.base import (
 if TYPE_CHECKING:
     from hpo_fast.space import Space
 
-REFIT_ALWAYS = (
-    64  # up to so many observations every ask fits theta if anything is new: it moves, and a fit costs little
-)
+REFIT_ALWAYS = 64  # up to so many observations every ask fits theta if anything is new: it moves, and it costs little
 REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
+# From so many observations on the work of a refit, about 0.1 s here and 8 s at 10,000, is spread over the n / 32 asks
+# that follow, a third of the way to the next one, so that none of them waits for it.
+SPREAD_FROM = 1000
+SPREAD_OVER = 32
+SPREAD_GROWTH = 1.5  # unless so many came at once that theta may be of no use for them
 MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d + 1 would be a third of a usual budget
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
 OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
@@ -61,6 +64,7 @@ class _Decided:
     fit_n: int = 0  # observations of the newest refit
     fit_number: int = -1  # the trial that paid for it
     theta: tuple[float, ...] | None = None
+    begun: tuple[tuple[int, int], ...] = ()  # refits under way: the trial that began it, and the observations then
     optima_number: int = -1
     optima: tuple[tuple[float, ...], ...] = ()
 
@@ -75,10 +79,12 @@ class BayesianOptimization(Strategy):
     the trial's note says why.
 
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
-    number grew by 10 %.
+    number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 32 asks, while the model
+    answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
     A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
-    was due) and `optima`, beside `mean` and `sd`, the model's expectation in the units of the objective (minimised),
-    and `acquisition`, the value that made the point the best one.
+    came to its end), `refit` (the number of observations, when one was begun) and `optima`, beside `mean` and `sd`, the
+    model's expectation in the units of the objective (minimised), and `acquisition`, the value that made the point the
+    best one.
 
     Args:
         acquisition: "log_ei" (the logarithm of the expected improvement), "ei", "log_pi" or "pi" (probability of
@@ -172,6 +178,8 @@ class BayesianOptimization(Strategy):
         self._n_told = self._n_valid = 0
         self._untold: list[tuple[FloatArray, FloatArray]] = []  # rows that the handle has not taken in yet
         self._decided = _Decided()
+        self._plan: tuple[int, int] | None = None  # the refit that the handle prepares, one of `begun`
+        self._shares = 0  # of its work that are done
 
     # -- tell --------------------------------------------------------------------------------------------------------
 
@@ -203,6 +211,7 @@ class BayesianOptimization(Strategy):
     def _set_theta(self, decided: _Decided) -> None:
         theta = self._first_theta if decided.theta is None else np.array([decided.theta])
         if not np.array_equal(theta, self._handle.theta):
+            self._plan = None
             self._handle.set_theta(theta)
 
     def _take_in(self) -> None:
@@ -217,6 +226,7 @@ class BayesianOptimization(Strategy):
     ) -> _Decided:
         """Reads notes; the refit on most observations wins, the optima of the latest trial, whoever told them when."""
         fit_n, fit_number, theta = decided.fit_n, decided.fit_number, decided.theta
+        begun = list(decided.begun)
         optima_number, optima = decided.optima_number, decided.optima
         p = self._first_theta.shape[1]
         for place, note in written_notes(notes):
@@ -228,11 +238,14 @@ class BayesianOptimization(Strategy):
                 fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
                 if self._deterministic:  # the note may be from a strategy that inferred the noise
                     theta = (*theta[:-1], float(self._first_theta[0, -1]))
+            if "refit" in note:
+                begun.append((int(number), int(note["refit"]["n"])))
             found = note.get("optima")
             if found and len(found[0]) == self._space.d and number > optima_number:
                 optima_number = int(number)
                 optima = tuple(tuple(math.nan if x is None else float(x) for x in row) for row in found)
-        return _Decided(fit_n, fit_number, theta, optima_number, optima)
+        under_way = tuple(sorted({one for one in begun if one[1] > fit_n}))
+        return _Decided(fit_n, fit_number, theta, under_way, optima_number, optima)
 
     # -- ask ---------------------------------------------------------------------------------------------------------
 
@@ -277,10 +290,7 @@ class BayesianOptimization(Strategy):
         handle = self._handle
         self._set_theta(decided)
         self._take_in()
-        n = handle.n
-        if n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
-            handle.refit()
-            note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
+        self._refit(number, decided, note)
         found = handle.maximise(
             self._utility,
             1,
@@ -297,6 +307,43 @@ class BayesianOptimization(Strategy):
         note["optima"] = [[None if math.isnan(x) else x for x in row] for row in optima.tolist()]
         u: FloatArray = self._space.canonical(found.U)[0]
         return u
+
+    def _refit(self, number: int, decided: _Decided, note: dict[str, Any]) -> None:
+        """Fits theta when it is time to, or does the share of a fit under way that is due at this trial."""
+        handle = self._handle
+        n = handle.n
+        newest = max([decided.fit_n, *(rows for _, rows in decided.begun)])
+        bulk = n > REFIT_ALWAYS and n > SPREAD_GROWTH * newest
+        if decided.begun and not bulk:
+            self._advance(number, decided.begun[0], note)
+        elif n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
+            if n >= SPREAD_FROM and not bulk:
+                note["refit"] = {"n": n}
+                self._advance(number, (number, n), note)
+            else:
+                self._plan = None
+                handle.refit()
+                note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
+
+    def _advance(self, number: int, begun: tuple[int, int], note: dict[str, Any]) -> None:
+        """Does the work of a refit that is due at this trial; from a journal, all that went before as well."""
+        handle = self._handle
+        first, n = begun
+        if self._plan != begun:
+            self._plan, self._shares = begun, 0
+            handle.begin_refit(n)
+        of = n // SPREAD_OVER
+        due = min(number - first + 1, of)
+        handle.advance_refit(handle.refit_work(n) * (due - self._shares) / of)
+        self._shares = due
+        if number - first < of:
+            return
+        self._plan = None
+        try:
+            handle.finish_refit()
+        except NumericalError as error:
+            note["reason"] = str(error)  # theta stays as it was until the next refit
+        note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
 
     @property
     def done(self) -> bool:

@@ -466,6 +466,56 @@ class BackendContract:
         assert np.array_equal(one.refit().theta, other.refit().theta)
         self.assert_same_state(one, other, space, "after a refit")
 
+    def test_a_planned_refit_is_that_of_its_observations(self) -> None:
+        """Whatever is told meanwhile, and in whatever steps the work is done."""
+        space = self.spaces()["mixed"]
+        U, Y = history(space, 400, 5)
+        for n, more in ((40, 5), (300, 100)):
+            alone = self.make(space.layout)
+            alone.append(U[:n], Y[:n])
+            theta = alone.refit().theta
+            alone.append(U[n : n + more], Y[n : n + more])
+            for parts in (1, 7):
+                handle, before = self.make(space.layout), self.make(space.layout)
+                handle.append(U[:n], Y[:n])
+                handle.begin_refit(n)
+                for part in np.array_split(np.arange(n, n + more), parts):
+                    handle.append(U[part], Y[part])
+                    handle.advance_refit(handle.refit_work(n) / 10)
+                before.append(U[: n + more], Y[: n + more])
+                self.assert_same_state(handle, before, space, "while a refit is prepared")
+                handle.finish_refit()
+                assert np.array_equal(handle.theta, theta), f"{parts} parts gave another theta"
+                self.assert_same_state(handle, alone, space, "after a planned refit")
+
+    def test_a_plan_ends_with_its_rows(self) -> None:
+        space = self.spaces()["floats"]
+        handle = self.make(space.layout)
+        U, Y = history(space, 30, 1)
+        handle.append(U, Y)
+        theta = handle.theta
+        for fewer in (True, False):
+            handle.begin_refit(handle.n)
+            if fewer:
+                handle.truncate(20)
+            else:
+                handle.set_theta(theta)
+            handle.advance_refit(1e9)
+            try:
+                handle.finish_refit()
+            except ValueError:
+                pass
+            else:
+                raise AssertionError("the plan should be gone")
+            assert np.array_equal(handle.theta, theta)
+        for wrong in (-1, handle.n + 1):
+            try:
+                handle.begin_refit(wrong)
+            except ValueError as error:
+                assert "n must be between 0 and" in str(error)
+            else:
+                raise AssertionError(f"a refit on {wrong} of {handle.n} observations must be a ValueError")
+
     def test_bounds_are_kept(self) -> None:
         space = self.spaces()["floats"]
         bounds = {"lengthscale": (2.0, 3.0), "variance": (0.5, 0.6), "noise": (0.2, 0.3)}

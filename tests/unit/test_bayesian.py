@@ -430,3 +430,55 @@ def test_thread_counts_out_of_range(wrong):
         BayesianOptimization(n_threads=wrong)
     with pytest.raises(ValueError, match=r"n_threads must be an integer from 1 to 1024"):
         GaussianProcess(2, n_threads=wrong)
+
+
+@pytest.fixture
+def early(monkeypatch):
+    """Spread refits from 24 observations on, each over five asks and more."""
+    for name, value in {"REFIT_ALWAYS": 12, "SPREAD_FROM": 24, "SPREAD_OVER": 5}.items():
+        monkeypatch.setattr(f"hpo_fast.strategies.bayesian.{name}", value)
+
+
+def told(study):
+    return [(record.number, record.params, record.value, record.note) for record in study.trials]
+
+
+def wave(t):
+    return np.sin(6 * t["x"]) + t["y"] ** 2
+
+
+def test_a_spread_refit_ends_on_time(early):
+    study = Study(FLOATS, "bayesian_optimization", seed=1)
+    study.optimize(wave, 60)
+    notes = [record.note for record in study.trials]
+    begun = [i for i, note in enumerate(notes) if "refit" in note]
+    assert len(begun) >= 3
+    for i in begun:
+        n = notes[i]["refit"]["n"]
+        assert n == i >= 24 and "fit" not in notes[i]
+        end = i + n // 5
+        if end < len(notes):
+            assert notes[end]["fit"]["n"] == n
+            assert not any("fit" in note or "refit" in note for note in notes[i + 1 : end])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, seed, tmp_path):
+    whole = Study(FLOATS, "bayesian_optimization", seed=seed)
+    whole.optimize(wave, 45)
+    expected = told(whole)
+    path = tmp_path / "s.db"
+    Study(FLOATS, "bayesian_optimization", storage=path, seed=seed).optimize(wave, 22)
+    while len(expected) > (study := Study.load(path)).total_trials:
+        study.optimize(wave, 1)  # every trial in a process of its own, as far as the strategy can tell
+    assert told(study) == expected
+
+
+def test_a_bulk_is_fitted_at_once(early):
+    study = Study(FLOATS, "bayesian_optimization", seed=1)
+    study.optimize(wave, 30)
+    rng = np.random.default_rng(0)
+    U = rng.random((60, 2))
+    study.add_trials({"x": U[:, 0], "y": 3 * U[:, 1] - 1}, np.sin(6 * U[:, 0]))
+    asked = study.ask()
+    assert study.find_trial(asked.number).note["fit"]["n"] == 90

@@ -1,0 +1,197 @@
+#include "hpo/refit.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "hpo/pool.hpp"
+
+namespace hpo {
+
+namespace {
+// A fit is as good as a hundredth of a nat; more would be spent on what the next trial changes anyway.
+constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
+constexpr double INF = std::numeric_limits<double>::infinity();
+}  // namespace
+
+FitData FitData::some(std::int64_t count) const {
+  std::vector<char> taken(n(), 0);
+  std::int64_t left = count;
+  const auto take = [&](std::int64_t row) {
+    if (left > 0 && !taken[row]) taken[row] = 1, --left;
+  };
+  std::vector<std::int64_t> best(n());
+  std::iota(best.begin(), best.end(), std::int64_t{0});
+  std::partial_sort(best.begin(), best.begin() + count / 4, best.end(),
+                    [&](std::int64_t i, std::int64_t j) { return w[i] < w[j] || (w[i] == w[j] && i < j); });
+  for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
+  for (std::int64_t i = 0; i < count / 4; ++i) take(n() - 1 - i);
+  std::vector<std::int64_t> rest;
+  for (std::int64_t i = 0; i < n(); ++i)
+    if (!taken[i]) rest.push_back(i);
+  const std::int64_t spread = left;
+  for (std::int64_t i = 0; i < spread; ++i) take(rest[i * static_cast<std::int64_t>(rest.size()) / spread]);
+  FitData out;
+  out.d = d, out.noise_scale = noise_scale, out.kind = kind, out.constant_mean = constant_mean;
+  for (std::int64_t i = 0; i < n(); ++i) {
+    if (!taken[i]) continue;
+    out.U.insert(out.U.end(), U.begin() + i * d, U.begin() + (i + 1) * d);
+    out.w.push_back(w[i]);
+    out.known.push_back(known[i]);
+  }
+  return out;
+}
+
+Refit::Refit(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta)
+    : columns_(columns),
+      settings_(std::move(settings)),
+      n_(data.n()),
+      b_(static_cast<std::int64_t>(theta.size()) - 2),
+      theta_(std::move(theta)) {
+  const std::int64_t p = b_ + 2;
+  X_.resize(2 * p), G_.resize(2 * p), f_.resize(2), ids_.resize(2);
+  for (int i = 0; i < 2; ++i) likelihood_.push_back(std::make_unique<Likelihood>(columns_));
+  const auto boxed = [&](std::vector<double> t) {
+    for (std::int64_t j = 0; j < p; ++j) t[j] = std::min(std::max(t[j], settings_.lower[j]), settings_.upper[j]);
+    return t;
+  };
+  theta_ = boxed(theta_);
+  if (n_ > ALL) {
+    data_ = data.some(coarse(n_));
+    fine_ = n_ > MOST ? data.some(MOST) : std::move(data);
+  } else {
+    data_ = std::move(data);
+  }
+  data_.view();
+  stage_ = Stage::coarse;
+  const std::vector<double> mode = boxed(prior_mode(b_));
+  start(mode == theta_ ? std::vector<std::vector<double>>{theta_} : std::vector<std::vector<double>>{theta_, mode});
+}
+
+std::vector<double> Refit::full(const double* theta) const {
+  std::vector<double> out(theta, theta + b_ + 2);
+  if (settings_.fixed_noise) out[b_ + 1] = settings_.log_noise;
+  return out;
+}
+
+// Adds the log prior and its gradient, and takes the fixed noise out of the latter.
+double Refit::with_prior(double log_likelihood, const double* theta, double* gradient) const {
+  if (gradient && settings_.fixed_noise) gradient[b_ + 1] = 0.0;
+  if (!settings_.prior) return log_likelihood;
+  return log_likelihood + Prior(b_)(b_, theta, !settings_.fixed_noise, gradient);
+}
+
+void Refit::start(const std::vector<std::vector<double>>& starts) {
+  const std::int64_t p = b_ + 2;
+  search_ = std::make_unique<LockStep>(2, p, Vec<const double>{settings_.lower.data(), p},
+                                       Vec<const double>{settings_.upper.data(), p}, Vec<const double>{}, FIT_OPTIONS);
+  std::vector<double> rows;
+  for (const auto& t : starts) rows.insert(rows.end(), t.begin(), t.end());
+  search_->start({rows.data(), static_cast<std::int64_t>(starts.size()), p});
+}
+
+// The best end of the search becomes `found_`, with its log posterior.
+void Refit::end_search() {
+  value_ = -INF;
+  for (std::int64_t i = 0; i < search_->starts(); ++i) {
+    if (!std::isfinite(search_->value(i)) || -search_->value(i) <= value_) continue;
+    value_ = -search_->value(i);
+    found_.resize(b_ + 2);
+    search_->point(i, found_.data());
+  }
+}
+
+// One round of the coarse search: a thread a start.
+double Refit::climb_coarse(int threads) {
+  const std::int64_t p = b_ + 2, active = search_->propose({X_.data(), 2, p}, {ids_.data(), 2});
+  parallel_for(threads, active, [&](std::int64_t i, int) {
+    double* slope = G_.data() + i * p;
+    try {
+      const double* theta = X_.data() + i * p;
+      f_[i] = -with_prior((*likelihood_[i])(data_.observed, full(theta).data(), slope, 1), theta, slope);
+      for (std::int64_t j = 0; j < p; ++j) slope[j] = -slope[j];
+    } catch (const numerical_error&) {
+      f_[i] = INF;  // the search steps back from there
+    }
+  });
+  const double work = static_cast<double>(active) * cube(data_.n());
+  search_->tell({f_.data(), active}, {G_.data(), active, p});
+  if (search_->active() == 0) {
+    end_search();
+    if (fine_.n() == 0) {
+      stage_ = Stage::done;
+    } else {
+      if (found_.empty()) found_ = theta_;
+      data_ = std::move(fine_);
+      data_.view();
+      stage_ = Stage::compare;
+      value_ = -INF;
+    }
+  }
+  return work;
+}
+
+// A piece of an evaluation at `theta`; evaluating_ tells whether more is to come, f_[0] is the value at its end.
+double Refit::advance_evaluation(const double* theta, bool gradient, double work, int threads) {
+  Likelihood& likelihood = *likelihood_[0];
+  try {
+    if (!evaluating_) likelihood.begin(data_.observed, full(theta).data(), gradient);
+    evaluating_ = true;
+    const double done = likelihood.advance(work, threads);
+    evaluating_ = !likelihood.done();
+    if (!evaluating_) {
+      double* slope = gradient ? G_.data() : nullptr;
+      f_[0] = -with_prior(likelihood.result(slope), theta, slope);
+      for (std::int64_t j = 0; gradient && j < b_ + 2; ++j) slope[j] = -slope[j];
+    }
+    return done;
+  } catch (const numerical_error&) {
+    evaluating_ = false;
+    f_[0] = INF;
+    return 0.0;
+  }
+}
+
+double Refit::advance(double work, int threads) {
+  double done = 0.0;
+  const std::int64_t p = b_ + 2;
+  do {
+    if (stage_ == Stage::coarse) {
+      done += climb_coarse(threads);
+    } else if (stage_ == Stage::compare) {
+      done += advance_evaluation((compared_ ? found_ : theta_).data(), false, work - done, threads);
+      if (evaluating_) continue;
+      if (compared_ == 0) begun_ = -f_[0];
+      if (compared_ == 1) {
+        value_ = -f_[0];
+        start({begun_ > value_ ? theta_ : found_});
+        found_.clear();
+        stage_ = Stage::fine;
+      }
+      ++compared_;
+    } else if (stage_ == Stage::fine) {
+      if (!evaluating_) search_->propose({X_.data(), 2, p}, {ids_.data(), 2});
+      done += advance_evaluation(X_.data(), true, work - done, threads);
+      if (evaluating_) continue;
+      search_->tell({f_.data(), 1}, {G_.data(), 1, p});
+      if (search_->active() > 0) continue;
+      end_search();
+      stage_ = Stage::done;
+    }
+  } while (stage_ != Stage::done && done < work);
+  return done;
+}
+
+const std::vector<double>& Refit::theta() const {
+  if (found_.empty())
+    throw numerical_error(
+        "a fit must find a finite log posterior, but neither theta nor the prior's mode has one; set theta, or give "
+        "the "
+        "observations noise",
+        -1);
+  return found_;
+}
+
+}  // namespace hpo

@@ -1,0 +1,98 @@
+// A fit of theta that can be interrupted: it does so much work and goes on later, with the same bits.
+//
+// Up to ALL observations are used as they are.  Of more, a coarse fit on few of them comes first, from two starts:
+// theta as it is and the mode of the prior.  Then the better of theta and of what the coarse fit found is improved on
+// all, or on MOST, whose likelihood is still cheap.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "hpo/lbfgsb.hpp"
+#include "hpo/likelihood.hpp"
+#include "hpo/prior.hpp"
+
+namespace hpo {
+
+inline double cube(std::int64_t n) {
+  const double x = static_cast<double>(n);
+  return x * x * x;
+}
+
+// Observations of a fit, its own copy: the model may grow meanwhile.
+struct FitData {
+  std::vector<double> U, w, known;
+  std::int64_t d = 0;
+  double noise_scale = 1.0;
+  Kernel kind = Kernel::matern52;
+  bool constant_mean = true;
+  Observed observed;  // views of the above, made by `view`
+
+  std::int64_t n() const { return static_cast<std::int64_t>(w.size()); }
+  void view() { observed = {{U.data(), n(), d}, w.data(), known.data(), noise_scale, kind, constant_mean}; }
+  // `count` of the rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
+  FitData some(std::int64_t count) const;
+};
+
+struct FitSettings {
+  bool prior = true;
+  bool fixed_noise = false;
+  double log_noise = 0.0;            // with fixed_noise
+  std::vector<double> lower, upper;  // of theta (b + 2); equal for a fixed noise
+};
+
+class Refit {
+ public:
+  static constexpr std::int64_t ALL =
+      256;  // below it a factorisation gains nothing from a second thread, and a start does
+  static constexpr std::int64_t MOST = 2560;  // an evaluation takes some 17e9 operations
+
+  // theta (b + 2) is where it begins.
+  Refit(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta);
+
+  // Does at least one piece of `work` floating-point operations and goes on until they are done; returns those done.
+  double advance(double work, int threads);
+  bool done() const { return stage_ == Stage::done; }
+
+  // Floating-point operations of a usual fit: 60 evaluations on few observations, 20 on all or MOST.
+  static double usual_work(std::int64_t n) {
+    if (n <= ALL) return 60.0 * cube(n);
+    return 60.0 * cube(coarse(n)) + 20.0 * cube(std::min(n, MOST));
+  }
+
+  // Of a fit that is done.  Throws numerical_error where no theta had a finite log posterior.
+  const std::vector<double>& theta() const;
+
+ private:
+  enum class Stage { coarse, compare, fine, done };
+
+  const Columns& columns_;
+  FitSettings settings_;
+  std::int64_t n_, b_;
+  FitData data_;  // of the stage at hand: few observations, then all or MOST
+  FitData fine_;
+  Stage stage_ = Stage::done;
+  std::vector<double> theta_, found_;  // where it began; the best so far
+  double value_ = 0.0;                 // log posterior of found_ on data_
+  double begun_ = 0.0;                 // of theta_
+  int compared_ = 0;
+  bool evaluating_ = false;
+  std::vector<std::unique_ptr<Likelihood>> likelihood_;  // one a start that is evaluated at the same time
+  std::unique_ptr<LockStep> search_;
+  std::vector<double> X_, G_, f_;
+  std::vector<std::int64_t> ids_;
+
+  // Observations of the coarse fit: a quarter, within limits; an evaluation then costs a sixty-fourth.
+  static std::int64_t coarse(std::int64_t n) { return std::min<std::int64_t>(std::max(n / 4, ALL), 640); }
+  std::vector<double> full(const double* theta) const;
+  double with_prior(double log_likelihood, const double* theta, double* gradient) const;
+  void start(const std::vector<std::vector<double>>& starts);
+  void end_search();
+  double climb_coarse(int threads);
+  double advance_evaluation(const double* theta, bool gradient, double work, int threads);
+  void take(double value);
+};
+
+}  // namespace hpo
