@@ -54,6 +54,13 @@ inline double utility_value(const Utility& u, double mean, double var) {
   return 0.0;  // not reached: every kind returns above
 }
 
+// The largest value that a variance up to `var` can give.
+inline double utility_bound(const Utility& u, double mean, double var) {
+  if (u.kind == UtilityKind::pi && mean < u.best) return 1.0;  // the less variance the better there
+  if (u.kind == UtilityKind::log_pi && mean < u.best) return 0.0;
+  return utility_value(u, mean, var);
+}
+
 inline UtilityGradient utility_gradient(const Utility& u, double mean, double var) {
   const double sd = std::sqrt(var);       // d sd / d var = 1 / (2 sd)
   const double z = (u.best - mean) / sd;  // d z / d mean = -1 / sd,  d z / d sd = -z / sd

@@ -155,7 +155,8 @@ class Ascent {
 
   // Moves the start to where its climb ended; if that must be rounded, its new value waits for the next scoring.
   void arrive(Start& start, const Climb& climb, Scored& scored) const {
-    if (!(climb.value > start.value)) return;
+    if (start.exact && !(climb.value > start.value)) return;
+    start.exact = true;
     std::vector<double> x(variables_.size()), u(layout_.d), snapped;
     climb.path.point(0, x.data());
     place(start, x, u.data());

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "ascent.hpp"
@@ -104,13 +105,18 @@ class Search {
     sort(starts);
     Ascent ascent(layout_, scorer_, input_.lengthscale, options_.ascent);
     ascent.climb(starts, true, scored_);
+    // One that no batch was left for, or that has nothing to climb with, is worth no more than its bound says.
+    settle(starts);
     remember(starts);
     DiscreteSearch discrete(layout_, scored_, options_.discrete);
     sort(starts);
     std::vector<Start> best, again;
     if (!discrete.empty()) best = apart(starts, options_.polish, options_.spread);
     // What is told scores low, but what differs from it in one block often well: the search goes to the best told too.
-    if (!best.empty() && input_.best.rows > 0) best.push_back(start_at(always.front()));
+    if (!best.empty() && input_.best.rows > 0) {
+      scored_.make_exact({always.front()});
+      best.push_back(start_at(always.front()));
+    }
     for (std::int64_t i = 0; i < options_.alternations && !best.empty(); ++i) {
       std::vector<char> moved = discrete.improve(best, discrete_draws);
       if (i == 0 && ascent.rounds()) moved.assign(moved.size(), 1);  // what rounding cost the others can make good
@@ -157,7 +163,7 @@ class Search {
     };
     add_always(input_.best, std::min<std::int64_t>(input_.best.rows, 1));
     add_always(input_.carried, std::min(input_.carried.rows, options_.carry));
-    scored_.score();
+    scored_.bound();
     return always;
   }
 
@@ -177,7 +183,24 @@ class Search {
   }
 
   Start start_at(std::int64_t row) const {
-    return {std::vector<double>(scored_.point(row), scored_.point(row) + layout_.d), scored_.value(row), -1};
+    return {std::vector<double>(scored_.point(row), scored_.point(row) + layout_.d), scored_.value(row), -1,
+            scored_.exact(row)};
+  }
+
+  // Gives the starts that still have a bound their value.
+  void settle(std::vector<Start>& starts) {
+    const std::int64_t first = scored_.n();
+    std::vector<Start*> waiting;
+    for (Start& start : starts) {
+      if (start.exact) continue;
+      scored_.add(start.u.data());
+      waiting.push_back(&start);
+    }
+    scored_.score();
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      waiting[i]->value = scored_.value(first + static_cast<std::int64_t>(i));
+      waiting[i]->exact = true;
+    }
   }
 
   void remember(const std::vector<Start>& ends) {
@@ -219,6 +242,27 @@ class Search {
     return std::any_of(input_.avoid.begin(), input_.avoid.end(), [&](const KnownPoints* k) { return k->contains(u); });
   }
 
+  // Of the bounds that are above the best value of a free point, some become values, until there are none: what is
+  // returned is what the values of all would give.
+  void prune() {
+    for (;;) {
+      double best = -std::numeric_limits<double>::infinity();
+      std::vector<std::int64_t> above;
+      for (std::int64_t row = 0; row < scored_.n(); ++row)
+        if (scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) best = scored_.value(row);
+      for (std::int64_t row = 0; row < scored_.n(); ++row)
+        if (!scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) above.push_back(row);
+      if (above.empty()) return;
+      const std::size_t count = std::min(above.size(), static_cast<std::size_t>(options_.ascent.lanes));
+      std::partial_sort(above.begin(), above.begin() + static_cast<std::ptrdiff_t>(count), above.end(),
+                        [&](auto i, auto j) {
+                          return scored_.value(i) > scored_.value(j) || (scored_.value(i) == scored_.value(j) && i < j);
+                        });
+      above.resize(count);
+      scored_.make_exact(above);
+    }
+  }
+
   bool take_best_free(std::int64_t first) {
     std::int64_t best = first;
     for (std::int64_t row = first; row < scored_.n(); ++row)
@@ -243,6 +287,7 @@ class Search {
   // The best point scored that need not be avoided. Everything scored can be known only where points are few: then
   // other points, drawn evenly, and at last, in a finite space, all in turn. If the space has no other point: the best.
   void pick() {
+    prune();
     if (take_best_free(0)) return;
     const std::int64_t first = scored_.n();
     const std::int64_t best = scored_.ranked().front();

@@ -28,6 +28,10 @@ class Posterior {
   // value (m), larger is better, and its gradient d_value (m, d) or null.
   void score(const Utility& utility, Mat<const double> U, double* value, double* d_value);
 
+  // What `score` gives or more: the variance given the first rows alone, which is never smaller.  Exact, and false,
+  // where that would save nothing.  O(m n e) with BOUNDING rows of V.
+  bool bound(const Utility& utility, Mat<const double> U, double* value);
+
   // The covariance (m, m) of the function at U, without noise, row by row.  O(m n^2 + m^2 n).
   void covariance(Mat<const double> U, double* mean, double* out);
 
@@ -43,10 +47,10 @@ class Posterior {
   std::vector<Work> work_;
 
   void embed(Work& work, Mat<const double> U) const;
-  void fill(Work& work, Mat<const double> U, int inner, bool gradient) const;
+  void fill(Work& work, Mat<const double> U, int inner, bool gradient, std::int64_t panels) const;
   void gradient(Work& work, Mat<const double> U, double* out) const;  // for the weights work.a, work.b
   template <class F>
-  void each_group(Mat<const double> U, bool gradient, F&& use);
+  void each_group(Mat<const double> U, bool gradient, std::int64_t panels, F&& use);
 };
 
 // A posterior with a utility, as the search sees it.
@@ -56,6 +60,7 @@ class PosteriorScorer : public Scorer {
   void score(Mat<const double> U, double* value, double* d_value) override {
     posterior_.score(utility_, U, value, d_value);
   }
+  bool bound(Mat<const double> U, double* value) override { return posterior_.bound(utility_, U, value); }
 
  private:
   Posterior& posterior_;

@@ -20,6 +20,12 @@ namespace hpo {
 struct Scorer {
   virtual ~Scorer() = default;
   virtual void score(Mat<const double> U, double* value, double* d_value) = 0;
+
+  // What `score` gives or more, where that is much cheaper: returns whether the values are only bounds.
+  virtual bool bound(Mat<const double> U, double* value) {
+    score(U, value, nullptr);
+    return false;
+  }
 };
 
 // A NaN value is no value: the worst.
@@ -44,7 +50,10 @@ class Scored {
   void add(const double* u, double value) {
     add(u);
     value_.push_back(or_worst(value));
+    exact_.push_back(1);
   }
+  // False where `value` may be more than the value.
+  bool exact(std::int64_t i) const { return exact_[i] != 0; }
 
   // Scores all that wait, in one batch, and returns the row of the first of them.
   std::int64_t score() {
@@ -52,9 +61,41 @@ class Scored {
     if (m == 0) return first;
     evaluations_ += m;
     value_.resize(first + m);
+    exact_.resize(first + m, 1);
     scorer_.score({points_.data() + first * d_, m, d_}, value_.data() + first, nullptr);
     for (std::int64_t i = first; i < first + m; ++i) value_[i] = or_worst(value_[i]);
     return first;
+  }
+
+  // The same for candidates, whose values may remain bounds.
+  void bound() {
+    const std::int64_t first = n(), m = waiting();
+    if (m == 0) return;
+    value_.resize(first + m);
+    const bool bounds = scorer_.bound({points_.data() + first * d_, m, d_}, value_.data() + first);
+    exact_.resize(first + m, bounds ? 0 : 1);
+    if (!bounds) evaluations_ += m;
+    for (std::int64_t i = first; i < first + m; ++i) value_[i] = or_worst(value_[i]);
+  }
+
+  // Puts the value in the place of the bounds of these rows.
+  void make_exact(const std::vector<std::int64_t>& rows) {
+    std::vector<double> U, value;
+    std::vector<std::int64_t> which;
+    for (const std::int64_t row : rows) {
+      if (exact(row)) continue;
+      which.push_back(row);
+      U.insert(U.end(), point(row), point(row) + d_);
+    }
+    if (which.empty()) return;
+    const auto m = static_cast<std::int64_t>(which.size());
+    value.resize(which.size());
+    scorer_.score({U.data(), m, d_}, value.data(), nullptr);
+    evaluations_ += m;
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      value_[which[i]] = or_worst(value[i]);
+      exact_[which[i]] = 1;
+    }
   }
 
   // Rows from `first` on, the best first; equal values in the order in which they were scored.
@@ -69,6 +110,7 @@ class Scored {
   std::int64_t d_, evaluations_ = 0;
   Scorer& scorer_;
   std::vector<double> points_, value_;
+  std::vector<char> exact_;
 };
 
 // A point that the search improves step by step.
@@ -76,6 +118,7 @@ struct Start {
   std::vector<double> u;
   double value = 0.0;
   std::int64_t row = -1;  // of the scored points, where the value is still to come
+  bool exact = true;      // false: the value is only a bound so far
 };
 
 }  // namespace hpo
