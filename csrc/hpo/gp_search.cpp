@@ -9,6 +9,11 @@
 namespace hpo {
 
 namespace {
+// With a long history the optima carried over and the bounds of the candidates put the best starts first: of 36
+// searches at n = 1,000 and 3,000, d = 5 and 20, none found less than with 32 batches (with 8, the worst found 0.75 of
+// the expected improvement).
+constexpr std::int64_t LONG = 1000, LONG_BATCHES = 16;
+
 // What the search climbs in place of `utility`: where that is flat 0 its logarithm still has a slope, and the same
 // maximum.
 Utility logarithmic(Utility utility) {
@@ -68,6 +73,8 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
       push_pending(pending.row(i));
     }
   }
+  SearchOptions options;
+  if (n() >= LONG) options.ascent.batches = LONG_BATCHES;
   MaximumResult result;
   for (std::int64_t i = 0; i < q; ++i) {
     PosteriorScorer scorer(posterior(), logarithmic(with_margin(utility)));
@@ -77,7 +84,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
                             {lengthscale.data(), layout_.b},
                             {avoid_known ? &told_ : &failed_, &asked},
                             {key.seed, key.number + (static_cast<std::uint64_t>(i) << 40)}};
-    const SearchResult found = Search(layout_, scorer, input).run();
+    const SearchResult found = Search(layout_, scorer, input, options).run();
     double mean, var;
     posterior_.predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
     result.U.insert(result.U.end(), found.u.begin(), found.u.end());
