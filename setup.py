@@ -32,7 +32,10 @@ def library(name, sources, flags=()):
 
 CORE = [
     f"csrc/hpo/{name}.cpp"
-    for name in ("dispatch", "pool", "factor", "likelihood", "posterior", "gp", "gp_fit", "gp_search", "refit")
+    for name in (
+        *("dispatch", "pool", "factor", "likelihood", "posterior", "refit"),
+        *("gp", "gp_fit", "gp_search", "parzen"),
+    )
 ]
 # The core comes first: a linker takes from a static library what those before it ask for.
 LIBRARIES = [
@@ -66,7 +69,7 @@ class BuildExt(build_ext):
 setup(
     libraries=LIBRARIES,
     ext_modules=cythonize(
-        [extension("rng"), extension("gp", [name for name, _ in LIBRARIES])],
+        [extension("rng"), *(extension(name, [library for library, _ in LIBRARIES]) for name in ("gp", "parzen"))],
         language_level=3,
         compiler_directives={
             "freethreading_compatible": True,

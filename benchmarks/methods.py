@@ -146,10 +146,23 @@ def _optuna_gp(space: Space, seed: int, threads: int) -> OptunaSession:
     return OptunaSession(space, seed, optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False))
 
 
+def _tpe(space: Space, seed: int, threads: int) -> OurSession:
+    return OurSession(space, seed, "tpe")
+
+
+def _optuna_tpe(space: Space, seed: int, threads: int) -> OptunaSession:
+    need("optuna")
+    import optuna
+
+    return OptunaSession(space, seed, optuna.samplers.TPESampler(seed=seed))  # its default: multivariate, constant liar
+
+
 # name -> factory(space, seed, threads)
 METHODS: dict[str, Callable[[Space, int, int], Session]] = {
     "hpo_fast": _ours,
     "hpo_fast_random": _random,
     "optuna_gp": _optuna_gp,
+    "tpe": _tpe,
+    "optuna_tpe": _optuna_tpe,
 }
 OPTUNA_STARTUP = 10  # GPSampler's default n_startup_trials: with fewer told trials it samples at random

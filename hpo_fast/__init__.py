@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     import hpo_fast._core.gp
+    import hpo_fast._core.parzen
     import hpo_fast._core.rng  # noqa: F401
 except ImportError as error:
     from hpo_fast.errors import BackendUnavailable
@@ -35,6 +36,7 @@ from hpo_fast.strategies.bayesian import UCB, BayesianOptimization
 from hpo_fast.strategies.grid import GridSearch
 from hpo_fast.strategies.quasi_random import QuasiRandomSearch
 from hpo_fast.strategies.random import RandomSearch
+from hpo_fast.strategies.tpe import TPE
 from hpo_fast.study import Study, minimize
 from hpo_fast.trial import Outcome, Trial, TrialRecord, TrialState
 
@@ -66,6 +68,7 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyFinished",
+    "TPE",
     "Trial",
     "TrialRecord",
     "TrialState",

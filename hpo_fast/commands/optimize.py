@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy",
         metavar="NAME",
-        help="bayesian_optimization, random, quasi_random or grid; default: the file's, and bayesian_optimization for "
-        "a new study",
+        help="bayesian_optimization, tpe, random, quasi_random or grid; default: the file's, and "
+        "bayesian_optimization for a new study",
     )
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(

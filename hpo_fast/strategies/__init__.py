@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from hpo_fast.strategies.grid import GridSearch
     from hpo_fast.strategies.quasi_random import QuasiRandomSearch
     from hpo_fast.strategies.random import RandomSearch
+    from hpo_fast.strategies.tpe import TPE
 
 __all__ = [
+    "TPE",
     "UCB",
     "BayesianOptimization",
     "GridSearch",
@@ -34,6 +36,7 @@ _STRATEGIES = {
     "quasi_random": ("quasi_random", "QuasiRandomSearch"),
     "grid": ("grid", "GridSearch"),
     "bayesian_optimization": ("bayesian", "BayesianOptimization"),
+    "tpe": ("tpe", "TPE"),
 }
 _DEFAULT = "bayesian_optimization"
 _MODULE_OF = {cls: module for module, cls in _STRATEGIES.values()} | {"UCB": "bayesian"}

@@ -17,12 +17,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo_fast.testing.backends import BackendContract
     from hpo_fast.testing.driver import Driver
+    from hpo_fast.testing.parzen import ParzenContract
     from hpo_fast.testing.strategies import StrategyContract
 
-__all__ = ["BackendContract", "Driver", "StrategyContract"]
+__all__ = ["BackendContract", "Driver", "ParzenContract", "StrategyContract"]
 
 # Public name: the module that holds it. Loaded on first use: the kit of one room does not need the other's imports.
-_LAZY = {"BackendContract": "backends", "Driver": "driver", "StrategyContract": "strategies"}
+_LAZY = {
+    "BackendContract": "backends",
+    "Driver": "driver",
+    "ParzenContract": "parzen",
+    "StrategyContract": "strategies",
+}
 
 
 def __getattr__(name: str) -> Any:

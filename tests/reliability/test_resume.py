@@ -20,7 +20,7 @@ SEED = 11
 
 
 # "chain" is a strategy of these tests, every point of which hangs on all that was told and pending before it.
-NAMES = ["chain", "random", "quasi_random", "grid", "bayesian_optimization"]
+NAMES = ["chain", "random", "quasi_random", "grid", "bayesian_optimization", "tpe"]
 
 
 def content(study: Study) -> list[str]:
