@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.storage.journal import Row
-from hpo_fast.storage.params import Params
+from hpo_fast.storage.params import ParamColumns, ParamRows
 from hpo_fast.trial import TrialState
 
 _STATES = {int(state): state for state in TrialState}
@@ -28,7 +28,7 @@ class Bulk:
         reason: (m,) which of the reasons holds.
     """
 
-    params: Params
+    params: ParamColumns | ParamRows
     U: npt.NDArray[np.float64]
     states: npt.NDArray[np.uint8]
     values: npt.NDArray[np.float64]

@@ -18,7 +18,9 @@ from hpo_fast.storage.journal import check_durability
 
 FORMAT = 1
 _APPLICATION = 0x48504F46  # "HPOF", in SQLite's header, tells our files from other databases
-_BUSY_SECONDS = 60.0  # a writer holds the lock for milliseconds; a minute of waiting means that something is wrong
+# A writer holds the lock for milliseconds, and for 4 to 8 s a million trials added together: a minute of waiting means
+# that something is wrong.
+_BUSY_SECONDS = 60.0
 _LEAST_SQLITE = (3, 35)  # the first with RETURNING, 2021
 _SYNCHRONOUS = {"power": ("FULL", 2), "process": ("NORMAL", 1)}  # https://sqlite.org/pragma.html#pragma_synchronous
 
@@ -276,6 +278,30 @@ class StudyFile:
             except sqlite3.Error as error:
                 raise self._explain(error) from error
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Have an empty database `aside` beside the file meanwhile, for this connection alone.
+
+        It lies in SQLite's cache and, where it is larger, in a temporary file (https://sqlite.org/inmemorydb.html,
+        section 3). A transaction without `write` that writes to nothing else leaves the study file unlocked.
+        """
+        with self.lock:
+            with self.transaction(write=False) as db:  # it connects, where that has to be done
+                pass
+            try:
+                self._drop_aside(db)  # a second Ctrl-C may have left one
+                db.execute("ATTACH DATABASE '' AS aside")
+                yield
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
+            finally:
+                self._drop_aside(db)
+
+    @staticmethod
+    def _drop_aside(db: sqlite3.Connection) -> None:
+        if any(name == "aside" for _, name, _ in db.execute("PRAGMA database_list").fetchall()):
+            db.execute("DETACH DATABASE aside")
+
     def _explain(self, error: sqlite3.Error) -> StorageError:
         text = str(error)
         if "not a database" in text or "malformed" in text:
@@ -285,13 +311,15 @@ class StudyFile:
             )
         if "locked" in text:
             return StorageError(
-                f"a study file is locked for milliseconds at a time, but {self.path!r} stayed locked for "
-                f"{_BUSY_SECONDS:.0f} s; look for a stopped process, and keep the file on a local disk."
+                f"a study file is locked for milliseconds at a time, or seconds for a million trials added together, "
+                f"but {self.path!r} stayed locked for {_BUSY_SECONDS:.0f} s; look for a stopped process, keep the file "
+                "on a local disk, and add many millions of trials in parts."
             )
         if "full" in text:
             return StorageError(
-                f"a study file needs room on its disk, but {self.path!r} could not be written ({text}); free some "
-                "space and run it again: all that was told before is kept."
+                f"a study file needs room on its disk, and thousands of trials added together need it in the folder "
+                f"for temporary files as well, but {self.path!r} could not be written ({text}); free some space and "
+                "run it again: all that was told before is kept."
             )
         return StorageError(
             f"the study file {self.path!r} could not be read or written: {text}; look at its disk and permissions, "

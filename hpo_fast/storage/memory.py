@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from hpo_fast.trial import TrialState
 # Looked up once: an attribute of an enumeration costs as much as the rest of a line.
 RESERVED, WAITING, RUNNING, DONE = TrialState.RESERVED, TrialState.WAITING, TrialState.RUNNING, TrialState.DONE
 
+_FEW = 16  # trials added together that take less as rows than as arrays: 1 kB each
 _BLANK = Row(-1, RESERVED)  # stands in the place of every number that has no parameters yet; nobody writes into it
 
 Encode = Callable[[dict[str, Any]], npt.NDArray[np.float64]]
@@ -42,13 +43,6 @@ class _Block:
         return self.bulk.rows(start - self.first, stop - self.first, self.first, self.seq, self._ended)
 
 
-class _Rest(NamedTuple):
-    """What was added together, without the first `skip` trials of it."""
-
-    block: _Block
-    skip: int
-
-
 class MemoryJournal:
     """Rows in a list, the number being the index. Its process is the only one that there is.
 
@@ -65,7 +59,6 @@ class MemoryJournal:
         self._widths = (n_values, n_constraints)
         self._rows: list[Row | _Block] = []
         self._told: list[Row | _Block] = []  # by seq
-        self._blocks: list[_Block] = []
         self._open: dict[int, Row] = {}  # waiting or running
         self._owners: dict[int, str | None] = {}  # of those that run
         self._waiting: deque[int] = deque()  # may hold numbers that wait no more
@@ -184,21 +177,27 @@ class MemoryJournal:
             row = Row(len(self._rows), result.state, params, u, ended=time.time(), seq=len(self._told))
             row.values, row.constraints, row.reason = result.values, result.constraints, result.reason
             row.attrs = result.attrs or {}
-            self._rows.append(row)
-            self._told.append(row)
-            self._added += 1
+            self._append([row])
             return row.number
 
     def add_many(self, bulk: Bulk) -> int:
         with self.lock:
             block = _Block(bulk, len(self._rows), len(self._told))
-            if len(bulk):
-                places = [block] * len(bulk)
-                self._blocks.append(block)
-                self._rows += places
-                self._told += places
-                self._added += len(bulk)
+            few = len(bulk) <= _FEW
+            self._append(block.rows(block.first, block.stop) if few else [block] * len(bulk))
             return block.first
+
+    def _append(self, added: Sequence[Row | _Block]) -> None:
+        """Append told trials: all of them, or none where Ctrl-C or a lack of memory comes in between."""
+        before = len(self._rows), len(self._told), self._added
+        try:
+            self._rows += added
+            self._told += added
+            self._added += len(added)
+        except BaseException:
+            rows, told, self._added = before
+            del self._rows[rows:], self._told[told:]
+            raise
 
     def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:
         with self.lock:
@@ -215,9 +214,11 @@ class MemoryJournal:
             notes: dict[int, dict[str, Any]] = {}
             place = 0
             for part in parts:
-                if isinstance(part, list):
+                if isinstance(part, _Block):
+                    place += len(part.bulk)
+                else:
                     notes |= {place + i: row.note for i, row in enumerate(part) if row.note}
-                place += _length(part)
+                    place += len(part)
             return Snapshot(
                 self._results(parts),
                 self._codes_of(parts),
@@ -233,36 +234,38 @@ class MemoryJournal:
         with self.lock:
             return self._results(self._told_after(after))
 
-    def _told_after(self, after: int) -> list[list[Row] | _Rest]:
-        """Give what was told after that seq, in order: rows by themselves, and what was added together."""
-        parts: list[list[Row] | _Rest] = []
-        stop = len(self._told)
-        for block in reversed(self._blocks):
-            end = block.seq + len(block.bulk)
-            if end <= after + 1:
-                break
-            parts += [self._told[end:stop], _Rest(block, max(after + 1 - block.seq, 0))]  # type: ignore[list-item]
-            stop = block.seq
-        parts.append(self._told[after + 1 : stop])  # type: ignore[arg-type]
-        if len(parts) == 1:
-            return parts
-        return [part for part in reversed(parts) if _length(part)]
+    def _told_after(self, after: int) -> list[list[Row] | _Block]:
+        """Give what was told after that seq, in order: rows by themselves, and what was added together.
 
-    def _results(self, parts: Sequence[list[Row] | _Rest]) -> Results:
+        A seq inside a block is never asked for: nobody saw the journal when it held a part of one.
+        """
+        parts: list[list[Row] | _Block] = [[]]
+        told, place = self._told, after + 1
+        while place < len(told):
+            entry = told[place]
+            if isinstance(entry, _Block):
+                assert entry.seq == place
+                parts += [entry, []]
+                place += len(entry.bulk)
+            else:
+                parts[-1].append(entry)  # type: ignore[union-attr]
+                place += 1
+        return [part for part in parts if isinstance(part, _Block) or part] or [[]]
+
+    def _results(self, parts: Sequence[list[Row] | _Block]) -> Results:
         found = [self._results_of(part) for part in parts]
         if len(found) == 1:
             return found[0]
         tables = [np.concatenate(tables) for tables in zip(*(one[1:] for one in found), strict=True)]
         return Results(found[0].last_seq, *tables)
 
-    def _results_of(self, part: list[Row] | _Rest) -> Results:
+    def _results_of(self, part: list[Row] | _Block) -> Results:
         last_seq = len(self._told) - 1
-        if isinstance(part, _Rest):
-            block, skip = part
-            bulk = block.bulk
-            numbers = np.arange(block.first + skip, block.stop, dtype=np.int64)
-            added = np.zeros(len(numbers), dtype=np.bool_)
-            return Results(last_seq, numbers, bulk.states[skip:], bulk.values[skip:], bulk.constraints[skip:], added)
+        if isinstance(part, _Block):
+            bulk = part.bulk
+            numbers = np.arange(part.first, part.stop, dtype=np.int64)
+            asked = np.zeros(len(numbers), dtype=np.bool_)
+            return Results(last_seq, numbers, bulk.states, bulk.values, bulk.constraints, asked)
         return Results(
             last_seq,
             np.array([row.number for row in part], dtype=np.int64),
@@ -311,10 +314,6 @@ class MemoryJournal:
     def _codes(self, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
         return np.array([self.encoded(row) for row in rows], dtype=np.float64).reshape(len(rows), self._d)
 
-    def _codes_of(self, parts: Sequence[list[Row] | _Rest]) -> npt.NDArray[np.float64]:
-        found = [part.block.bulk.U[part.skip :] if isinstance(part, _Rest) else self._codes(part) for part in parts]
+    def _codes_of(self, parts: Sequence[list[Row] | _Block]) -> npt.NDArray[np.float64]:
+        found = [part.bulk.U if isinstance(part, _Block) else self._codes(part) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)
-
-
-def _length(part: list[Row] | _Rest) -> int:
-    return len(part) if isinstance(part, list) else len(part.block.bulk) - part.skip

@@ -11,50 +11,49 @@ import numpy.typing as npt
 
 from hpo_fast.storage.coding import write_json
 
-_MOST_CODED = 2**16  # different values of a column that are kept once each; with more of them, each is kept by itself
+_MOST_INDEXED = 2**16  # different values of a column that are kept once each; with more of them, each is kept by itself
 _JSON = (bool, int, float, str, list, dict, type(None))
 
 
-class Coded(NamedTuple):
-    """A column with few different values: value i is `values[codes[i]]`."""
+class Indexed(NamedTuple):
+    """A column with few different values: value i is `values[places[i]]`."""
 
-    codes: npt.NDArray[np.unsignedinteger[Any]]
+    places: npt.NDArray[np.unsignedinteger[Any]]
     values: list[Any]
 
 
-Kept = npt.NDArray[Any] | Coded | list[Any]
+Kept = npt.NDArray[Any] | Indexed | list[Any]
 
 
-def keep(column: npt.NDArray[Any] | Sequence[Any], copy: Callable[[Any], Any], own: bool = False) -> Kept:
+def keep(column: npt.NDArray[Any] | Sequence[Any], copy: Callable[[Any], Any]) -> Kept:
     """Keep one parameter's values in a way that gives the same Python objects back.
 
     Args:
-        column: m values, as `space.columns.column` gives them.
+        column: m values, as `space.columns.column` gives them; an array must belong to nobody else.
         copy: what makes a value the journal's own.
-        own: the array belongs to nobody else.
     """
     if isinstance(column, np.ndarray):
-        return column if own else np.array(column)
+        return column
     values: list[Any] = []
-    places: dict[Any, int] = {}
-    codes = []
+    known: dict[Any, int] = {}
+    places = []
     for value in column:
         # Only the written form tells 1, 1.0, "1", True and -0.0 apart at any depth.
         key = value if value.__class__ is str else (value.__class__, repr(value))
-        place = places.get(key)
+        place = known.get(key)
         if place is None:
             place = len(values)
-            if place == _MOST_CODED:
+            if place == _MOST_INDEXED:
                 return [copy(value) for value in column]
             values.append(copy(value))
             if value.__class__ in _JSON:  # another class may write different values alike
-                places[key] = place
-        codes.append(place)
-    return Coded(np.array(codes, dtype=np.uint8 if len(values) <= 256 else np.uint16), values)
+                known[key] = place
+        places.append(place)
+    return Indexed(np.array(places, dtype=np.uint8 if len(values) <= 256 else np.uint16), values)
 
 
-class Params:
-    """The parameters of m trials, in parts of any length.
+class ParamColumns:
+    """The parameters of m trials as columns, in parts of any length.
 
     Args:
         names: the parameters of the space, in order.
@@ -71,12 +70,8 @@ class Params:
         self._names = tuple(names)
         self._parts = [columns for _, columns in parts]
         ends = np.cumsum([m for m, _ in parts], dtype=np.int64).tolist()
-        self._starts = [0, *ends[:-1]]
-        self._length = ends[-1] if ends else 0
+        self._starts = [0, *ends]
         self._exists = exists
-
-    def __len__(self) -> int:
-        return self._length
 
     def dicts(self, start: int, stop: int) -> list[dict[str, Any]]:
         """Give the parameters of the trials start..stop as told, in order of the names."""
@@ -113,7 +108,7 @@ class Params:
         while start < stop:
             i = bisect_right(self._starts, start) - 1
             offset = self._starts[i]
-            end = min(stop, self._starts[i + 1] if i + 1 < len(self._starts) else self._length)
+            end = min(stop, self._starts[i + 1])
             columns = [
                 [None] * (end - start) if column is None else read(column, start - offset, end - offset)
                 for column in self._parts[i]
@@ -123,19 +118,34 @@ class Params:
         return table
 
 
+class ParamRows:
+    """The same for few trials, which take less as they are: dicts in order of the names, that belong to nobody else."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def dicts(self, start: int, stop: int) -> list[dict[str, Any]]:
+        """Do as ParamColumns; each call gives the same dicts."""
+        return self._rows[start:stop]
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        """Do as ParamColumns."""
+        return list(map(write_json, self._rows[start:stop]))
+
+
 def _values(column: Kept, start: int, stop: int) -> list[Any]:
-    if isinstance(column, Coded):
+    if isinstance(column, Indexed):
         values = column.values
-        return [values[code] for code in column.codes[start:stop].tolist()]
+        return [values[i] for i in column.places[start:stop].tolist()]
     part = column[start:stop]
     return part if isinstance(part, list) else list(part.tolist())
 
 
 def _texts(column: Kept, start: int, stop: int) -> list[str]:
-    if isinstance(column, Coded):
-        codes = column.codes[start:stop].tolist()
-        texts = {code: write_json(column.values[code]) for code in set(codes)}
-        return [texts[code] for code in codes]
+    if isinstance(column, Indexed):
+        places = column.places[start:stop].tolist()
+        texts = {i: write_json(column.values[i]) for i in set(places)}
+        return [texts[i] for i in places]
     if isinstance(column, np.ndarray):
         return list(map(repr, column[start:stop].tolist()))  # of Python's numbers, as JSON writes them
     return list(map(write_json, column[start:stop]))

@@ -53,7 +53,7 @@ class ToldReader:
         U: (m, d) their codes.
         notes: position -> JSON text, of those that have one.
 
-    Cost: O(m), about 1.5 us a trial.
+    Cost: O(m), about 2 us a trial.
     """
 
     def __init__(self, db: sqlite3.Connection, study: int, after: int, widths: tuple[int, int], d: int | None) -> None:

@@ -47,7 +47,7 @@ class InitialDesign:
         Args:
             number: the trial's number.
             seen: points that should not come again, each as the bytes of its (d,) code.
-            never: points that must not come again.
+            never: those of them that must not come again.
             few: all points of a small finite space.
         """
         row = number % self._block
@@ -63,9 +63,9 @@ class InitialDesign:
             more = [uniforms(self._seed, [number], self._again + np.uint64(i)) for i in range(_ATTEMPTS)]
             candidates += list(self._space.from_uniform(np.concatenate(more)))
             candidates += list(few.values()) if few is not None else []
-        for taken in ((seen, never), (never,)):
+        for taken in (seen, never):
             for u in candidates:
-                if not any(u.tobytes() in points for points in taken):
+                if u.tobytes() not in taken:
                     return np.array(u)
         return np.array(candidates[-1])
 

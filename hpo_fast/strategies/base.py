@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -37,16 +36,18 @@ class Proposal:
 
 
 class Notes(Sequence[Mapping[str, Any]]):
-    """The notes of m trials, most of which may have none; those in a study file are parsed when they are looked at.
+    """The notes of m trials, most of which may have none.
 
     Args:
         m: how many trials.
-        kept: position -> note, or its JSON text, in order; an empty note may be left out.
+        kept: position -> note, in order; an empty note may be left out.
+        read: makes a note of what is kept, whenever somebody looks at it; None: it is one.
     """
 
-    def __init__(self, m: int, kept: Mapping[int, Mapping[str, Any] | str]) -> None:
+    def __init__(self, m: int, kept: Mapping[int, Any], read: Callable[[Any], Mapping[str, Any]] | None = None) -> None:
         self._m = m
         self._kept = kept
+        self._read = read
 
     def __len__(self) -> int:
         return self._m
@@ -60,8 +61,10 @@ class Notes(Sequence[Mapping[str, Any]]):
         return self._at(places) if isinstance(places, int) else list(map(self._at, places))
 
     def _at(self, place: int) -> Mapping[str, Any]:
-        note = self._kept.get(place, {})
-        return json.loads(note) if isinstance(note, str) else note
+        note: Mapping[str, Any] | None = self._kept.get(place)
+        if note is None:
+            return {}
+        return note if self._read is None else self._read(note)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         return map(self._at, range(self._m))

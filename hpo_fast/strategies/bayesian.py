@@ -14,7 +14,7 @@ from hpo_fast.backends import BACKENDS, MOST_THREADS, gaussian_process
 from hpo_fast.backends.base import BETA, KERNELS, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.strategies._initial import InitialDesign, few_points
-from hpo_fast.strategies._seen import AnyOf, Seen
+from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
 from hpo_fast.strategies.base import (
     FloatArray,
     IntArray,
@@ -171,10 +171,8 @@ class BayesianOptimization(Strategy):
         self._n_first = min(max(5, space.d + 1), MOST_INITIAL) if self._n_initial is None else self._n_initial
         self._design = InitialDesign(space, seed, self._n_first)
         self._few = few_points(space)
-        # Points of a space of few are counted; of all others it is enough to know them again.
-        self._few_told: set[bytes] = set()
-        self._few_failed: set[bytes] = set()
-        self._told, self._failed = Seen(), Seen()
+        kind = Seen if self._few is None else SeenExactly
+        self._told, self._failed = kind(), kind()
         self._n_told = self._n_valid = 0
         self._untold: list[tuple[FloatArray, FloatArray]] = []  # rows that the handle has not taken in yet
         self._decided = _Decided()
@@ -188,13 +186,8 @@ class BayesianOptimization(Strategy):
             return
         U = np.ascontiguousarray(observations.U, dtype=np.float64)
         Y = np.where(np.isfinite(observations.Y[:, :1]), observations.Y[:, :1], np.inf)  # +inf: the worst warped value
-        failed = U[Y[:, 0] == np.inf]
-        if self._few is not None:
-            self._few_told.update(map(_key, U))
-            self._few_failed.update(map(_key, failed))
-        else:
-            self._told.add(U)
-            self._failed.add(failed)
+        self._told.add_points(U)
+        self._failed.add_points(U[Y[:, 0] == np.inf])
         self._n_told += len(Y)
         self._n_valid += int(np.count_nonzero(np.isfinite(Y)))
         self._decided = self._newest(self._decided, observations.numbers, observations.notes)
@@ -263,7 +256,7 @@ class BayesianOptimization(Strategy):
         return proposals
 
     def _propose(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal | None:
-        if self._few is not None and len(self._used_up(waiting)) >= len(self._few):
+        if self._used_up(AnyOf({_key(u) for u in waiting}, self._told) if self._deterministic else self._failed):
             return None
         if self._n_told + len(waiting) < self._n_first or not self._n_valid:
             return Proposal(self._filling(number, waiting), {"kind": "initial"})
@@ -274,15 +267,14 @@ class BayesianOptimization(Strategy):
             note |= {"kind": "quasi_random", "reason": str(error)}  # and the fit, if it is that far: it was paid for
             return Proposal(self._filling(number, waiting), note)
 
-    def _used_up(self, waiting: list[FloatArray]) -> set[bytes]:
-        """Points of a space of few that must not be asked."""
-        pending = {_key(u) for u in waiting}
-        return self._few_failed | self._few_told | pending if self._deterministic else self._few_failed
+    def _used_up(self, never: Container[bytes]) -> bool:
+        """Tell whether all points of a space of few are among those that must not be asked."""
+        return self._few is not None and all(key in never for key in self._few)
 
     def _filling(self, number: int, waiting: list[FloatArray]) -> FloatArray:
         """A point that fills the space, without the model: for the first trials, and when the model failed. O(n)."""
-        seen: Container[bytes] = AnyOf({_key(u) for u in waiting}, self._few_told, self._told)
-        never = seen if self._deterministic else AnyOf(self._few_failed, self._failed)
+        seen = AnyOf({_key(u) for u in waiting}, self._told)
+        never = seen if self._deterministic else self._failed
         return self._design.point(number, seen, never, self._few)
 
     def _search(self, number: int, waiting: list[FloatArray], decided: _Decided, note: dict[str, Any]) -> FloatArray:
@@ -348,9 +340,7 @@ class BayesianOptimization(Strategy):
     @property
     def done(self) -> bool:
         """True when every point of a finite space failed, or, of a deterministic objective, was told."""
-        return self._few is not None and len(self._few_told if self._deterministic else self._few_failed) >= len(
-            self._few
-        )
+        return self._used_up(self._told if self._deterministic else self._failed)
 
 
 def _key(u: FloatArray) -> bytes:

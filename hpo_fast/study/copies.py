@@ -35,14 +35,14 @@ def has_mutable_values(space: Space) -> bool:
     return any(isinstance(scale, Choices) and scale.mutable for scale in scales)
 
 
-def plain(params: Mapping[str, Any], where: str = "") -> Params:
+def plain(params: Mapping[str, Any]) -> Params:
     """Copy what a user gave as params, with Python's numbers in place of NumPy's, which JSON does not know.
 
     Raises:
         SpaceError: when it is no mapping, or holds a list with something in it that is no JSON value.
     """
     if not isinstance(params, Mapping):
-        raise SpaceError(f"params{where} must be a dict name -> value, but got {params!r}; give one.")
+        raise SpaceError(f"params must be a dict name -> value, but got {params!r}; give one.")
     return {name: plain_value(value, name) for name, value in params.items()}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
-from hpo_fast.space.columns import chunks, column, encode_rows, packed, shallow, spread
+from hpo_fast.space.columns import FEW_ROWS, Column, chunks, compact, own_columns
 from hpo_fast.storage.bulk import Bulk
-from hpo_fast.storage.params import Kept, Params, keep
-from hpo_fast.study.copies import has_mutable_values, plain, plain_value
+from hpo_fast.storage.params import Kept, ParamColumns, ParamRows, keep
+from hpo_fast.study.copies import plain_value
 from hpo_fast.study.objectives import Objectives
 from hpo_fast.study.told import judged
 from hpo_fast.trial import TrialState, read_state
@@ -41,10 +42,11 @@ def read_many(
         SpaceError: when a point does not belong to the space.
         StudyError: when the lengths differ or something is no number.
     """
+    kept: ParamColumns | ParamRows
     if hasattr(params, "keys"):
-        U, parts = _from_columns(space, params)
+        U, kept = _from_columns(space, params)
     elif isinstance(params, Iterable):
-        U, parts = _from_rows(space, params)
+        U, kept = _from_rows(space, params)
     else:
         raise StudyError(f"params must be dicts, or a mapping from name to values, but got {params!r}.")
     m = len(U)
@@ -59,52 +61,53 @@ def read_many(
     reasons, reason = _judge(ends, Y, G)
     for array in (U, ends, Y, G):
         array.flags.writeable = False  # strategies get to see them
+    return Bulk(kept, U, ends, Y, G, reasons, reason)
+
+
+def _from_columns(space: Space, table: Any) -> tuple[FloatArray, ParamColumns]:
+    """Read a mapping from name to values, or a pandas DataFrame, which is none."""
+    given = own_columns(table)
+    U = space.encode_columns(given)
+    return U, _in_columns(space, U, [(len(U), _kept(space, U, given))])
+
+
+def _from_rows(space: Space, rows: Iterable[Mapping[str, Any]]) -> tuple[FloatArray, ParamColumns | ParamRows]:
+    """Read dicts, some at a time: they may come from an iterator that holds no two at once."""
+    codes: list[FloatArray] = []
+    parts: list[Part] = []
+    for first, chunk in chunks(rows):
+        U, columns = space.encode_rows(chunk, first)
+        if not first and len(chunk) <= FEW_ROWS:
+            return U, ParamRows([{name: row[name] for name in space.names if name in row} for row in chunk])
+        codes.append(U)
+        parts.append((len(U), _kept(space, U, columns)))
+    U = np.concatenate(codes) if codes else np.empty((0, space.d))
+    return U, _in_columns(space, U, parts)
+
+
+def _kept(space: Space, U: FloatArray, columns: Mapping[str, Column]) -> list[Kept | None]:
+    """Keep the columns of the trials U (m, d), in order of the names."""
+    there = ~np.isnan(U[:, space.layout.start[:-1]])
+    return [
+        keep(compact(columns[name], has), partial(plain_value, name=name)) if name in columns else None
+        for name, has in zip(space.names, there.T, strict=True)
+    ]
+
+
+def _in_columns(space: Space, U: FloatArray, parts: list[Part]) -> ParamColumns:
     starts = space.layout.start[:-1]
 
     def exists(start: int, stop: int) -> npt.NDArray[np.bool_]:
         return ~np.isnan(U[start:stop, starts])
 
-    kept = Params(space.names, parts, exists if len(space.layout.cond_child) else None)
-    return Bulk(kept, U, ends, Y, G, reasons, reason)
-
-
-def _from_columns(space: Space, table: Any) -> tuple[FloatArray, list[Part]]:
-    """Read a mapping from name to values, or a pandas DataFrame, which is none."""
-    given = {name: column(table[name]) for name in table.keys()}
-    U = space.encode_columns(given)
-    kept: list[Kept | None] = []
-    for name, start in zip(space.names, space.layout.start[:-1].tolist(), strict=True):
-        values = given.get(name)
-        if isinstance(values, list):  # with None where the parameter does not exist, it may be numbers otherwise
-            there = np.flatnonzero(~np.isnan(U[:, start]))
-            if len(there) < len(U):
-                values = spread(packed([values[i] for i in there.tolist()]), there, len(U))
-        kept.append(None if values is None else keep(values, _copier(name)))
-    return U, [(len(U), kept)]
-
-
-def _from_rows(space: Space, rows: Iterable[Mapping[str, Any]]) -> tuple[FloatArray, list[Part]]:
-    """Read dicts, some at a time: they may come from an iterator that holds no two at once."""
-    codes: list[FloatArray] = []
-    parts: list[Part] = []
-    # A generator may change what it gave, and give it again.
-    for first, chunk in chunks(rows, plain if has_mutable_values(space) else shallow):
-        U, columns = encode_rows(space, chunk, first)
-        codes.append(U)
-        kept = [keep(one, _copier(name), own=True) for name, one in zip(space.names, columns, strict=True)]
-        parts.append((len(U), list(kept)))
-    return (np.concatenate(codes) if codes else np.empty((0, space.d))), parts
-
-
-def _copier(name: str) -> Callable[[Any], Any]:
-    return lambda value: plain_value(value, name)
+    return ParamColumns(space.names, parts, exists if len(space.layout.cond_child) else None)
 
 
 def _judge(ends: npt.NDArray[np.uint8], Y: FloatArray, G: FloatArray) -> tuple[tuple[str | None, ...], Any]:
     """Do `told.judged` for every row: change states, blank numbers that do not count, and say why."""
     reasons: dict[str | None, int] = {None: 0}
     reason = np.zeros(len(ends), dtype=np.uint16)
-    good = np.isfinite(Y).all(axis=1) & np.isfinite(G).all(axis=1) & (ends != _FAILED)
+    good = np.isfinite(np.hstack([Y, G]) if G.shape[1] else Y).all(axis=1) & (ends != _FAILED)
     for i in np.flatnonzero(~good).tolist():
         result = judged(TrialState(int(ends[i])), Y[i].tolist(), G[i].tolist() if G.shape[1] else None)
         ends[i] = result.state
@@ -122,11 +125,10 @@ def _ends(states: States, m: int) -> npt.NDArray[np.uint8]:
     for one in _listed(states, "states"):
         try:
             end = known.get(one)
+            if end is None:
+                end = known[one] = int(read_state(one))
         except TypeError:  # it has no hash
-            end = None
-        if end is None:
             end = int(read_state(one))
-            known[one] = end
         ends.append(end)
     if len(ends) != m:
         raise StudyError(f"states must have one entry a trial ({m}), but got {len(ends)}.")

@@ -11,6 +11,8 @@ import pytest
 import hpo_fast as hpo
 from hpo_fast.errors import SpaceError, StrategyError
 from hpo_fast.strategies import GridSearch
+from hpo_fast.strategies.axes import grid_axis
+from hpo_fast.strategies.enumeration import Enumeration
 from hpo_fast.testing import Driver
 from hpo_fast.trial import TrialState
 
@@ -371,3 +373,24 @@ def test_points_come_back_in_order_whatever_was_told_before():
         study.tell(number, 1.0)
     study.optimize(lambda t: 1.0)
     assert study.strategy.done and len(study.trials) == 4 + 4 + 3
+
+
+def test_candidates_of_a_grid_hold_all_its_points() -> None:
+    space = hpo.Space(
+        x=hpo.Float(-1.0, 3.0),
+        lr=hpo.Float(1e-4, 1.0, log=True),
+        n=hpo.Int(1, 40),
+        kind=hpo.Categorical(["a", "b"]),
+        y=hpo.Float(0.0, 1.0).when(kind="a", n=hpo.Between(1, 20)),
+    )
+    axes = [grid_axis(space[name], 4, name) for name in space.names]
+    points = Enumeration(space.layout, axes)
+    U = np.array([points.point(i) for i in range(0, points.size, 3)])
+    rng = np.random.default_rng(0)
+    near = U + np.where(rng.random(U.shape) < 0.5, 1e-13, 0.0) * np.array([1, 1, 0, 0, 1])
+    others = space.from_uniform(rng.random((300, space.d)))
+    mixed = np.concatenate([U, near, others])
+    found = set(points.candidates(mixed).tolist())
+    on_grid = {i for i, u in enumerate(mixed) if points.index(u) is not None}
+    assert on_grid <= found and len(on_grid) >= 2 * len(U) and len(found) < len(U) * 2 + 10
+    assert points.candidates(mixed[:0]).tolist() == []

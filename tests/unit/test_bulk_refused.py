@@ -1,0 +1,250 @@
+"""Trials added in bulk that are wrong, or interrupted, leave the study as it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpo_fast.errors import SpaceError, StudyError
+from hpo_fast.space import Between, Categorical, Float, Int, Space
+from hpo_fast.storage.file_journal import FileJournal
+from hpo_fast.storage.params import ParamColumns
+from hpo_fast.study import Study
+from hpo_fast.trial import TrialState
+
+Make = Callable[..., Study]
+
+SPACE = Space(
+    x=Float(-1.0, 1.0),
+    tenth=Float(0.0, 1.0, step=0.1),
+    n=Int(-5, 5),
+    kind=Categorical(["a", None, 1, [1, [2]]]),
+    depth=Int(1, 4).when(kind=["a", None]),
+    sub=Categorical(["p", None]).when(depth=Between(2, 3)),
+)
+
+
+def rows_of(space: Space, m: int, seed: int = 0) -> list[dict[str, Any]]:
+    return [space.decode(u) for u in space.from_uniform(np.random.default_rng(seed).random((m, space.d)))]
+
+
+def as_columns(space: Space, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in space.names}
+
+
+BAD_ROWS = {
+    "a value out of range": ({"x": 5.0}, 'Float\\("x"\\), row {i}'),
+    "another type": ({"x": "0.5"}, 'Float\\("x"\\), row {i}'),
+    "one name too many": ({"y": 1}, "row {i}.*'y'"),
+    "an unknown choice": ({"kind": "A"}, 'Categorical\\("kind"\\), row {i}'),
+    "off the grid": ({"tenth": 0.15}, 'Float\\("tenth"\\), row {i}'),
+    "one that does not exist": ({"kind": 1, "depth": 2}, 'Int\\("depth"\\), row {i}'),
+    "no dict": (None, "row {i} must be a dict"),
+}
+
+
+@pytest.mark.parametrize("place", [0, 19, 20, 48])
+@pytest.mark.parametrize("what", BAD_ROWS)
+def test_a_bad_row_names_its_place_and_nothing_is_stored(what: str, place: int, make: Make, chunk: int) -> None:
+    study = make(SPACE)
+    study.ask()
+    rows: list[Any] = rows_of(SPACE, 60)
+    changes, message = BAD_ROWS[what]
+    rows[place] = 3 if changes is None else {**rows[place], **changes}
+    before = (study._journal.numbers(), study._journal.look(), study.total_trials)
+    with pytest.raises(SpaceError, match=message.format(i=place)):
+        study.add_trials(iter(rows), np.zeros(60))
+    assert (study._journal.numbers(), study._journal.look(), study.total_trials) == before
+    if changes is not None and "y" not in changes:
+        with pytest.raises(SpaceError, match=message.format(i=place)):
+            study.add_trials(as_columns(SPACE, rows), np.zeros(60))
+        with pytest.raises(SpaceError, match=message.format(i=place)):
+            SPACE.encode_many(rows)
+    del rows[place]
+    assert study.add_trials(rows, np.zeros(59)) == range(1, 60)
+
+
+@pytest.mark.parametrize("name", SPACE.names)
+def test_a_missing_parameter_is_named(name: str, make: Make) -> None:
+    rows = rows_of(SPACE, 60)
+    place = next(i for i, row in enumerate(rows) if name in row and i > 30)
+    del rows[place][name]
+    with pytest.raises(SpaceError, match=f"row {place}: the parameter must be given here"):
+        make(SPACE).add_trials(rows, np.zeros(60))
+
+
+def test_an_iterator_is_read_once_and_may_raise(make: Make, chunk: int) -> None:
+    study = make(SPACE)
+    rows = rows_of(SPACE, 60)
+    taken = []
+
+    def breaking() -> Iterator[dict[str, Any]]:
+        for i, row in enumerate(rows):
+            if i == 50:
+                raise OSError("the disk is gone")
+            taken.append(i)
+            yield row
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        study.add_trials(breaking(), np.zeros(60))
+    assert taken == list(range(50)) and len(study.trials) == 0
+
+    def asking() -> Iterator[dict[str, Any]]:  # no lock is held, no transaction is open while the iterator runs
+        for row in rows:
+            study.tell(study.ask(), 1.0)
+            yield row
+
+    assert study.add_trials(asking(), np.zeros(60)) == range(60, 120)
+    left = iter(rows)
+    with pytest.raises(StudyError, match=r"values must have the shape \(60,\)"):
+        study.add_trials(left, np.zeros(59))
+    assert next(left, None) is None and len(study.trials) == 120
+
+
+def no_memory(*_: Any) -> Any:
+    raise MemoryError
+
+
+def test_a_transaction_that_fails_midway_leaves_the_file_as_it_is(
+    tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(Space(x=Float(0.0, 1.0)), "random", storage=tmp_path / "study.db")
+    study.tell(study.ask(), 1.0)
+    texts = ParamColumns.texts
+
+    def failing(self: ParamColumns, start: int, stop: int) -> list[str]:
+        if stop == 50:  # the last part
+            raise MemoryError
+        return texts(self, start, stop)
+
+    column = np.linspace(0, 1, 50)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(ParamColumns, "texts", failing)
+        study.add_trials({"x": column}, np.zeros(50))
+    assert len(study.trials) == 1 and study.total_trials == 1
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(FileJournal, "_next", no_memory)
+        study.add_trials({"x": column}, np.zeros(50))
+    assert len(study.trials) == 1 and study.total_trials == 1
+    assert study.add_trials({"x": column}, np.zeros(50)) == range(1, 51)
+    assert len(study.trials) == 51 and study.total_trials == 1
+
+
+@pytest.mark.parametrize("states", [[3] * 4, np.array([3, 4, 5, 3]), ["done", TrialState.FAILED, "PRUNED", 5]])
+def test_states_are_read(states: Any, make: Make) -> None:
+    study = make(Space(x=Float(0.0, 1.0)))
+    study.add_trials({"x": [0.1] * 4}, [1.0] * 4, states=states)
+    expected = [3, 5, 4, 5] if isinstance(states[0], str) else list(map(int, states))
+    assert [int(t.state) for t in study.trials] == expected
+    study.add_trials({"x": [0.1] * 2}, [1.0] * 2, states=[np.array(3), np.array([5])])
+    assert [int(t.state) for t in study.trials[4:]] == [3, 5]
+    for wrong in ([[3]] * 4, [{}] * 4, [np.array([3, 4])] * 4, ["done", "lost", "done", "done"], [3, 3, 3, 2]):
+        with pytest.raises(StudyError, match="state must be"):
+            study.add_trials({"x": [0.1] * 4}, [1.0] * 4, states=wrong)
+    assert len(study.trials) == 6
+
+
+@pytest.mark.parametrize("verb", ["few together", "many together", "one"])
+def test_ctrl_c_at_any_step_leaves_the_study_in_memory_as_it_is_or_with_all(verb: str) -> None:
+    from hpo_fast.storage.memory import MemoryJournal
+
+    size = {"few together": 5, "many together": 30, "one": 1}[verb]
+    code = {MemoryJournal.add.__code__, MemoryJournal.add_many.__code__, MemoryJournal._append.__code__}
+    outcomes = set()
+    for step in range(100):
+        study = Study(Space(x=Float(0.0, 1.0)), "grid", seed=0)
+        study.add_trials({"x": [0.5] * 20}, np.ones(20))
+        study.tell(study.ask(), 1.0)
+        left = step
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal left
+            if frame.f_code not in code:
+                return None
+            if event == "line":
+                if left == 0:
+                    raise KeyboardInterrupt
+                left -= 1
+            return trace
+
+        before = sys.gettrace()
+        interrupted = True
+        sys.settrace(trace)
+        try:
+            if verb == "one":
+                study.add_trial({"x": 0.25}, 0.5)
+            else:
+                study.add_trials({"x": [0.25] * size}, np.full(size, 0.5))
+            interrupted = False
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        n = len(study.trials)
+        outcomes.add((interrupted, n))
+        assert n in (21, 21 + size)
+        for _ in range(2):
+            assert study.counts()[TrialState.DONE] == n and study.total_trials == 1
+        assert study._journal.look().last_seq == n - 1
+        study.tell(study.ask(), 2.0)
+        assert study.add_trials({"x": [0.75] * 20}, np.zeros(20)) == range(n + 1, n + 21)
+        results = study._journal.results(-1)
+        assert results.numbers.tolist() == list(range(n + 21)) and study.best_trial.number == n + 1
+        if not interrupted:
+            break
+    assert outcomes >= {(True, 21), (False, 21 + size)}
+
+
+def test_a_failure_in_the_middle_of_adding_is_undone() -> None:
+    """Each of the lists fails in turn, once before it grew and once after."""
+
+    class Failing(list[Any]):
+        after = False
+
+        def __iadd__(self, other: Any) -> Any:
+            if self.after:
+                list.__iadd__(self, other)
+            raise MemoryError
+
+    for name in ("_rows", "_told"):
+        for after in (False, True):
+            for size in (5, 30):
+                study = Study(Space(x=Float(0.0, 1.0)), "grid", seed=0)
+                study.add_trials({"x": [0.5] * 20}, np.ones(20))
+                journal: Any = study._journal
+                failing = Failing(getattr(journal, name))
+                failing.after = after
+                setattr(journal, name, failing)
+                with pytest.raises(MemoryError):
+                    study.add_trials({"x": [0.25] * size}, np.zeros(size))
+                setattr(journal, name, list(failing))
+                assert len(study.trials) == 20 and study.total_trials == 0
+                assert study.counts()[TrialState.DONE] == 20 and study.best_trial.value == 1.0
+                assert study.add_trials({"x": [0.25] * size}, np.zeros(size)) == range(20, 20 + size)
+
+
+@pytest.mark.parametrize("size", [10, 50])
+def test_the_file_is_not_locked_while_its_texts_are_made(
+    size: int, tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(x=Float(0.0, 1.0))
+    study = Study(space, "random", storage=tmp_path / "study.db", durability="process")
+    other = Study.load(tmp_path / "study.db", durability="process")
+    texts, told = ParamColumns.texts, []
+
+    def telling(self: ParamColumns, start: int, stop: int) -> list[str]:
+        told.append(other.add_trial({"x": 0.5}, 2.0))
+        return texts(self, start, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ParamColumns, "texts", telling)
+        added = study.add_trials({"x": np.linspace(0, 1, size)}, np.arange(size))
+    assert told == list(range(len(told))) and len(told) == -(-size // chunk)
+    assert added == range(len(told), len(told) + size)
+    assert [t.value for t in study.trials] == [2.0] * len(told) + list(range(size))
+    assert study.total_trials == 0
