@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
-from hpo_fast.space.columns import FEW_ROWS, Column, chunks, compact, own_columns
+from hpo_fast.space.columns import FEW_ROWS, Column, as_columns, chunks, compact, own_columns
 from hpo_fast.storage.bulk import Bulk
 from hpo_fast.storage.params import Kept, ParamColumns, ParamRows, keep
 from hpo_fast.study.copies import plain_value
@@ -80,7 +80,7 @@ def _from_rows(space: Space, rows: Iterable[Mapping[str, Any]]) -> tuple[FloatAr
         if not first and len(chunk) <= FEW_ROWS:
             return U, ParamRows([{name: row[name] for name in space.names if name in row} for row in chunk])
         codes.append(U)
-        parts.append((len(U), _kept(space, U, columns)))
+        parts.append((len(U), _kept(space, U, columns or as_columns(space.names, chunk)[0])))
     U = np.concatenate(codes) if codes else np.empty((0, space.d))
     return U, _in_columns(space, U, parts)
 
@@ -105,7 +105,7 @@ def _in_columns(space: Space, U: FloatArray, parts: list[Part]) -> ParamColumns:
 
 def _judge(ends: npt.NDArray[np.uint8], Y: FloatArray, G: FloatArray) -> tuple[tuple[str | None, ...], Any]:
     """Do `told.judged` for every row: change states, blank numbers that do not count, and say why."""
-    reasons: dict[str | None, int] = {None: 0}
+    reasons: dict[str | None, int] = {None: 0}  # the reason of those that did not fail comes first
     reason = np.zeros(len(ends), dtype=np.uint16)
     good = np.isfinite(np.hstack([Y, G]) if G.shape[1] else Y).all(axis=1) & (ends != _FAILED)
     for i in np.flatnonzero(~good).tolist():
