@@ -87,7 +87,8 @@ def _from_rows(space: Space, rows: Iterable[Mapping[str, Any]]) -> tuple[FloatAr
 
 def _kept(space: Space, U: FloatArray, columns: Mapping[str, Column]) -> list[Kept | None]:
     """Keep the columns of the trials U (m, d), in order of the names."""
-    there = ~np.isnan(U[:, space.layout.start[:-1]])
+    # No copy of U: glibc would take one that is freed for a sign to place the next U where it cannot be given back.
+    there = ~np.isnan(U)[:, space.layout.start[:-1]]
     return [
         keep(compact(columns[name], has), partial(plain_value, name=name)) if name in columns else None
         for name, has in zip(space.names, there.T, strict=True)
@@ -98,7 +99,7 @@ def _in_columns(space: Space, U: FloatArray, parts: list[Part]) -> ParamColumns:
     starts = space.layout.start[:-1]
 
     def exists(start: int, stop: int) -> npt.NDArray[np.bool_]:
-        return ~np.isnan(U[start:stop, starts])
+        return ~np.isnan(U[start:stop])[:, starts]
 
     return ParamColumns(space.names, parts, exists if len(space.layout.cond_child) else None)
 
