@@ -33,8 +33,8 @@ def library(name, sources, flags=()):
 CORE = [
     f"csrc/hpo/{name}.cpp"
     for name in (
-        *("dispatch", "pool", "factor", "likelihood", "posterior", "refit"),
-        *("gp", "gp_fit", "gp_search", "parzen"),
+        *("dispatch", "pool", "factor", "likelihood", "posterior", "refit", "neighbours", "summary", "local"),
+        *("gp", "gp_fit", "gp_local", "gp_search", "parzen"),
     )
 ]
 # The core comes first: a linker takes from a static library what those before it ask for.

@@ -33,6 +33,18 @@ double block_work(std::int64_t first, std::int64_t rows) {
   return 2.0 * older * older * static_cast<double>(rows);
 }
 
+// C[j][lane] = covariance of row j < n and row i0 + lane, but for what is on the diagonal.
+void covariances(const CovarianceMatrix& K, std::int64_t n, std::int64_t i0, const double* query, double* C) {
+  if (K.points)
+    kernels().covariance(K.kind, K.s2, n, K.points->e_num(), K.points->e(), K.points->rows(0), query,
+                         K.points->weight(), C, nullptr);
+  else
+    std::memset(C, 0, static_cast<std::size_t>(n * LANES) * sizeof(double));
+  const std::int64_t lanes = std::min(LANES, K.dense_n - i0);
+  for (std::int64_t j = 0; j < std::min(n, K.dense_n); ++j)
+    for (std::int64_t l = 0; l < lanes; ++l) C[j * LANES + l] += K.dense[j * K.dense_ld + i0 + l];
+}
+
 // Where share t of `panels` begins: each has the same area of the triangle.
 std::int64_t border(std::int64_t panels, std::int64_t t, std::int64_t shares) {
   return std::llround(static_cast<double>(panels) * std::sqrt(static_cast<double>(t) / static_cast<double>(shares)));
@@ -49,7 +61,7 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
   merged_[i] = -1;
   const double unit = std::max(LEAST_PIVOT, 32.0 * std::numeric_limits<double>::epsilon() * static_cast<double>(i + 1));
   if (pivot > 0.0 && std::isfinite(pivot) && pivot >= unit * (K.s2 + K.noise[i])) return pivot;
-  for (std::int64_t j = 0; j < i; ++j) {
+  for (std::int64_t j = 0; K.points && j < i; ++j) {
     if (merged_[j] < 0 && K.points->squared_distance(i, j) < SAME_POINT) {
       merged_[i] = j;
       return 0.0;
@@ -69,7 +81,6 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
 // Rows [first, first + rows), first a multiple of LANES, all in one panel.
 void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads) {
   const Kernels& k = kernels();
-  const Embedding& E = *K.points;
   const std::int64_t p = first / PANEL, above = first % PANEL, chunks = (rows + LANES - 1) / LANES;
   if (first < THREADED_FROM) threads = 1;
   double* V = prepare(p) + above * stride(p);
@@ -84,8 +95,8 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
 
   // A chunk a task, or, where there is one alone, a share of the older rows.
   parallel_for(threads, chunks, [&](std::int64_t c, int) {
-    k.covariance(K.kind, K.s2, first + rows, E.e_num(), E.e(), E.rows(0), E.chunk(first / LANES + c), E.weight(),
-                 C + c * size, nullptr);
+    covariances(K, first + rows, first + c * LANES, K.points ? K.points->chunk(first / LANES + c) : nullptr,
+                C + c * size);
     for (std::int64_t i = 0; i < rows; ++i)
       std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
   });
@@ -144,7 +155,6 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
 }
 
 void Factor::append_row(const CovarianceMatrix& K, int threads) {
-  const Kernels& k = kernels();
   const Embedding& E = *K.points;
   const std::int64_t i = n_, p = i / PANEL, r = i % PANEL, padded = ld();
   double* V = prepare(p) + r * stride(p);
@@ -152,7 +162,7 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
   double *a = x + padded, *u = a + padded, *q = u + padded;
   for (std::int64_t c = 0; c < E.e(); ++c) q[c * LANES] = E.rows(i)[c];
   double* C = C_.need((i + 1) * LANES);
-  k.covariance(K.kind, K.s2, i, E.e_num(), E.e(), E.rows(0), q, E.weight(), C, nullptr);
+  covariances(K, i, i, q, C);
   for (std::int64_t j = 0; j < i; ++j) x[j] = C[j * LANES];
 
   gram(1, x, a, u, threads);
@@ -206,6 +216,20 @@ void Factor::truncate(const CovarianceMatrix& K, std::int64_t n, int threads) {
   }
   n_ = std::min(n_, n);
   extend(K, n, threads);
+}
+
+void Factor::inverse(double* out, std::int64_t ld, int threads) const {
+  const Kernels& k = kernels();
+  const std::int64_t chunks = (n_ + LANES - 1) / LANES;
+  parallel_for(threads, chunks, [&](std::int64_t c, int) {
+    std::vector<double> U((c + 1) * LANES * LANES, 0.0);
+    const std::int64_t j0 = c * LANES, lanes = std::min(LANES, n_ - j0), height = std::min(n_, j0 + LANES);
+    for (std::int64_t p = j0 / PANEL; p < panels(); ++p)
+      k.panel_transposed(panel(p), rows(p), stride(p), p * PANEL, height, panel(p) + j0, stride(p), U.data());
+    for (std::int64_t i = 0; i < height; ++i)
+      for (std::int64_t l = 0; l < lanes; ++l)
+        if (i <= j0 + l) out[i * ld + j0 + l] = out[(j0 + l) * ld + i] = U[i * LANES + l];
+  });
 }
 
 void Factor::gram(std::int64_t count, const double* x, double* a, double* u, int threads) const {

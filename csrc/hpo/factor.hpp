@@ -18,12 +18,15 @@
 
 namespace hpo {
 
-// The covariance matrix that a factor inverts: k(points) + diag(noise).
+// The covariance matrix that a factor inverts: k(points) + diag(noise), and `dense` above the diagonal of the first
+// rows.
 struct CovarianceMatrix {
-  const Embedding* points;
+  const Embedding* points;  // null: nothing but what follows
   Kernel kind;
   double s2;
-  const double* noise;  // (n) variances on the diagonal
+  const double* noise;            // (n) variances on the diagonal
+  const double* dense = nullptr;  // (dense_n, dense_ld) what is added above the diagonal
+  std::int64_t dense_ld = 0, dense_n = 0;
 };
 
 class Factor {
@@ -59,6 +62,9 @@ class Factor {
   // x is zero from n() on.
   void gram(std::int64_t count, const double* x, double* a, double* u, int threads) const;
   std::int64_t ld() const { return panels() * PANEL; }
+
+  // The inverse (n, ld) of the matrix, V'V.  O(n^3 / 3).
+  void inverse(double* out, std::int64_t ld, int threads) const;
 
   double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
 

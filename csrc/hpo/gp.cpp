@@ -67,8 +67,15 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
   const std::int64_t before = n(), failed_before = failed_.n();
   try {
     push(U.data, Y.data, known.data, Y.n);
-    renew_warp();
-    catch_up(now_, n());
+    if (local_with(before)) {
+      extend_warp();
+    } else if (is_local()) {
+      freeze();
+    } else {
+      renew_warp();
+      catch_up(now_, n());
+    }
+    rank(before);
     for (std::int64_t i = before; i < n(); ++i) {
       told_.insert(U_.data() + i * d());
       if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
@@ -104,8 +111,13 @@ void GaussianProcess::truncate(std::int64_t n) {
     cut(n);
   } catch (...) {
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
-    renew_warp();
-    catch_up(now_, this->n());
+    rank(0);
+    if (is_local()) {
+      freeze();
+    } else {
+      renew_warp();
+      catch_up(now_, this->n());
+    }
     throw;
   }
   told_.truncate(n);
@@ -119,6 +131,15 @@ void GaussianProcess::cut(std::int64_t n) {
   Y_.resize(n);
   known_.resize(n);
   if (next_ && n < next_->n) next_.reset();  // it is a fit to rows that are gone
+  rank(0);
+  if (local_with(n)) {
+    if (n < base_) return freeze();
+    warp_.w.resize(n);
+    warp_.best = best_.empty() ? 0.0 : warp_.w[best_.front()];
+    if (local_ && !local_->truncate(n)) local_.reset();
+    return;
+  }
+  local_.reset();
   renew_warp();
   for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
     if (!model || model->points.n() < n) continue;
@@ -139,6 +160,18 @@ void GaussianProcess::renew_warp() {
     noise_scale_ = scale;
     rebuild(now_);
     if (next_ && next_->fit.done()) rebuild(next_->model);
+  }
+}
+
+// The rows that the search perturbs and starts from: at most 50, best first.
+void GaussianProcess::rank(std::int64_t first) {
+  constexpr std::size_t MOST = 50;
+  if (first == 0) best_.clear();
+  const auto better = [&](std::int64_t i, std::int64_t j) { return Y_[i] < Y_[j] || (Y_[i] == Y_[j] && i < j); };
+  for (std::int64_t i = first; i < n(); ++i) {
+    if (!std::isfinite(Y_[i]) || (best_.size() == MOST && !better(i, best_.back()))) continue;
+    if (best_.size() == MOST) best_.pop_back();
+    best_.insert(std::upper_bound(best_.begin(), best_.end(), i, better), i);
   }
 }
 
@@ -197,15 +230,30 @@ Posterior& GaussianProcess::posterior() {
   return posterior_;
 }
 
+template <class Use>
+void GaussianProcess::each_local(Mat<const double> U, Use&& use) {
+  Local& model = local();
+  for (std::int64_t i = 0; i < U.rows; ++i) {
+    const Mat<const double> u{U.row(i), 1, U.cols};
+    use(model.near(rows(), u, Local::NEIGHBOURS, config_.threads), u, i);
+  }
+}
+
 void GaussianProcess::predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var) {
   check_points(U, "U");
-  posterior().predict(U, mean, var, d_mean, d_var);
+  if (!is_local()) return posterior().predict(U, mean, var, d_mean, d_var);
+  each_local(U, [&](Posterior& near, Mat<const double> u, std::int64_t i) {
+    const std::int64_t at = i * U.cols;
+    near.predict(u, mean + i, var + i, d_mean ? d_mean + at : nullptr, d_var ? d_var + at : nullptr);
+  });
 }
 
 void GaussianProcess::score(Utility utility, Mat<const double> U, double* value) {
   check_points(U, "U");
   utility.best = warp_.best;
-  posterior().score(with_margin(utility), U, value, nullptr);
+  const Utility what = with_margin(utility);
+  if (!is_local()) return posterior().score(what, U, value, nullptr);
+  each_local(U, [&](Posterior& near, Mat<const double> u, std::int64_t i) { near.score(what, u, value + i, nullptr); });
 }
 
 // Draws mean + R'z with R'R the posterior covariance (Rasmussen & Williams 2006, A.2).  The covariance of close points
@@ -214,7 +262,7 @@ void GaussianProcess::sample(Mat<const double> U, std::int64_t n_samples, Key ke
   check_points(U, "U");
   const std::int64_t m = U.rows;
   std::vector<double> mean(m), S(m * m);
-  Posterior& p = posterior();
+  Posterior& p = is_local() ? local().near(rows(), U, 0, config_.threads) : posterior();
   p.covariance(U, mean.data(), S.data());
   for (std::int64_t k = 0; k < m; ++k) {
     double* row = S.data() + k * m;

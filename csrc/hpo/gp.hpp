@@ -11,6 +11,7 @@
 #include "hpo/known_points.hpp"
 #include "hpo/layout.hpp"
 #include "hpo/likelihood.hpp"
+#include "hpo/local.hpp"
 #include "hpo/maximise.hpp"
 #include "hpo/posterior.hpp"
 #include "hpo/prior.hpp"
@@ -20,7 +21,11 @@
 
 namespace hpo {
 
+enum class Surrogate : int { exact = 0, vecchia = 1, automatic = 2 };
+
 struct GpConfig {
+  Surrogate surrogate = Surrogate::exact;
+  std::int64_t exact_below = 0;  // automatic: exact with fewer observations
   Kernel kind = Kernel::matern52;
   bool standardise = true;
   bool constant_mean = true;
@@ -71,7 +76,11 @@ class GaussianProcess {
   // Y (q): +inf is a failed trial.  known (q) or empty: variances in the units of Y squared, NaN where inferred.
   void append(Mat<const double> U, Vec<const double> Y, Vec<const double> known);
   void truncate(std::int64_t n);
-  void set_theta(Vec<const double> theta);
+  // fitted: observations that theta was fitted to, 0 where that is not known; what the local model of many observations
+  // keeps fixed is taken from these.
+  void set_theta(Vec<const double> theta, std::int64_t fitted);
+  // Whether the model is the local one.
+  bool is_local() const { return local_with(n()); }
   // Plans a refit on the first n observations, does part of it, and, with what is left, moves theta.
   void begin_refit(std::int64_t n);
   double advance_refit(double work);
@@ -80,7 +89,9 @@ class GaussianProcess {
     begin_refit(n());
     return finish_refit();
   }
-  static double refit_work(std::int64_t n) { return Refit::usual_work(n) + 2.0 / 3.0 * cube(n); }
+  double refit_work(std::int64_t n) const {
+    return Refit::usual_work(n) + (local_with(n) ? Local::usual_work(n) : 2.0 / 3.0 * cube(n));
+  }
   double log_likelihood(Vec<const double> theta, double* gradient, bool prior);
   void predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var);
   void score(Utility utility, Mat<const double> U, double* value);
@@ -98,6 +109,10 @@ class GaussianProcess {
     std::int64_t n;
     Refit fit;
     Conditioned model;
+    // In place of `model` where the model is local.
+    std::unique_ptr<Local> local;
+    Warp warp;  // of the first n
+    double noise_scale = 1.0;
   };
 
   Layout layout_;
@@ -109,8 +124,12 @@ class GaussianProcess {
   // Derived from the above.
   Warp warp_;
   double noise_scale_ = 1.0;  // the quantised scale that known variances were divided by
-  Conditioned now_;
+  Conditioned now_;           // of the local model, theta alone
+  std::unique_ptr<Local> local_;
+  std::int64_t fitted_ = 0;  // observations that theta was fitted to, 0 where that is not known
+  std::int64_t base_ = 0;    // those that the local model's warp and summary begin with
   std::unique_ptr<Planned> next_;
+  std::vector<std::int64_t> best_;  // the best rows that did not fail, best first
   Weights weights_;
   bool weights_current_ = false;
   std::vector<double> alpha_;  // weights, then 0 for pending rows
@@ -136,6 +155,28 @@ class GaussianProcess {
   double advance_factor(double work);
   void push_pending(const double* u);
   void drop_pending();
+  void rank(std::int64_t first);
+
+  bool local_with(std::int64_t n) const {
+    return n > 0 && (config_.surrogate == Surrogate::vecchia ||
+                     (config_.surrogate == Surrogate::automatic && n >= config_.exact_below));
+  }
+  Rows rows(const std::vector<double>& theta, const Warp& warp, double noise_scale) const {
+    return {{U_.data(), static_cast<std::int64_t>(warp.w.size()), d()},
+            warp.w.data(),
+            known_.data(),
+            noise_scale,
+            std::exp(theta[layout_.b + 1])};
+  }
+  Rows rows() const { return rows(now_.theta, warp_, noise_scale_); }
+  Local& local();
+  void freeze();
+  void extend_warp();
+  double advance_local(double work);
+  void take_local();
+  // Calls use(posterior, point, row) with a posterior that serves that point of U; of the exact model with all at once.
+  template <class Use>
+  void each_local(Mat<const double> U, Use&& use);
 };
 
 }  // namespace hpo

@@ -12,22 +12,35 @@ namespace {
 constexpr double INF = std::numeric_limits<double>::infinity();
 }  // namespace
 
-void GaussianProcess::set_theta(Vec<const double> theta) {
+void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
   check_theta(theta);
+  if (fitted < 0)
+    throw std::invalid_argument("n must be the number of observations that theta was fitted to, or 0, but got " +
+                                std::to_string(fitted) + "; leave it out");
   std::vector<double> wanted(theta.data, theta.data + theta.n);
   if (config_.fixed_noise) wanted[layout_.b + 1] = now_.theta[layout_.b + 1];
   next_.reset();
-  if (wanted == now_.theta) return;
-  wanted.swap(now_.theta);
-  rebuild(now_);
-  try {
-    catch_up(now_, n());
-  } catch (...) {
+  const bool same = wanted == now_.theta;
+  if (is_local()) {
+    if (same && fitted == fitted_) return;
+    now_.theta = wanted;
+    fitted_ = fitted;
+    freeze();
+    return;
+  }
+  if (!same) {
     wanted.swap(now_.theta);
     rebuild(now_);
-    catch_up(now_, n());
-    throw;
+    try {
+      catch_up(now_, n());
+    } catch (...) {
+      wanted.swap(now_.theta);
+      rebuild(now_);
+      catch_up(now_, n());
+      throw;
+    }
   }
+  fitted_ = fitted;
 }
 
 // What a fit to the first n observations sees: their own warp, whatever came after them.
@@ -39,8 +52,9 @@ FitData GaussianProcess::observed(std::int64_t n) const {
   data.U.assign(U_.begin(), U_.begin() + n * d());
   data.known.assign(known_.begin(), known_.begin() + n);
   Warp warp;
-  if (n < this->n()) warp.apply({Y_.begin(), Y_.begin() + n}, config_.standardise);
-  const Warp& used = n < this->n() ? warp : warp_;
+  const bool own = n < this->n() || is_local();
+  if (own) warp.apply({Y_.begin(), Y_.begin() + n}, config_.standardise);
+  const Warp& used = own ? warp : warp_;
   data.w = used.w;
   data.noise_scale = quantised(data.known, used);
   data.view();
@@ -84,6 +98,7 @@ void GaussianProcess::begin_refit(std::int64_t n) {
 
 // Does some of the factor under the new theta; without limit, all of it.
 double GaussianProcess::advance_factor(double work) {
+  if (is_local()) return advance_local(work);
   Conditioned& model = next_->model;
   if (model.theta.empty()) {
     model.theta = next_->fit.theta();
@@ -122,12 +137,16 @@ FitResult GaussianProcess::finish_refit() {
       next_.reset();
       throw;
     }
-    std::swap(now_, next_->model);
+    fitted_ = next_->n;
+    if (is_local())
+      take_local();
+    else
+      std::swap(now_, next_->model);
     weights_current_ = false;
   }
   next_.reset();
   FitResult result;
-  result.log_likelihood = weights().log_likelihood();
+  result.log_likelihood = is_local() ? local().log_likelihood() : weights().log_likelihood();
   result.log_posterior = result.log_likelihood;
   if (config_.prior) result.log_posterior += prior_(b, now_.theta.data(), !config_.fixed_noise, nullptr);
   return result;

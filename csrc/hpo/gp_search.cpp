@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "hpo/gp.hpp"
 
@@ -41,52 +40,71 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
                                         Mat<const double> starts, bool avoid_known) {
   check_points(pending, "pending");
   check_points(starts, "starts");
-  catch_up(now_, n());
+  const bool locally = is_local();
+  if (locally)
+    local();
+  else
+    catch_up(now_, n());
   struct Restore {
     GaussianProcess* gp;
-    ~Restore() { gp->drop_pending(); }
-  } restore{this};
+    bool locally;
+    ~Restore() {
+      if (!locally) gp->drop_pending();
+    }
+  } restore{this, locally};
 
   // The best points told, a twentieth of all but at least 5 and at most 50: the search perturbs them.
-  std::vector<std::int64_t> rows(n());
-  std::iota(rows.begin(), rows.end(), std::int64_t{0});
-  rows.erase(std::remove_if(rows.begin(), rows.end(), [&](std::int64_t i) { return !std::isfinite(Y_[i]); }),
-             rows.end());
-  const std::int64_t count = std::min<std::int64_t>(static_cast<std::int64_t>(rows.size()),
-                                                    std::min<std::int64_t>(50, std::max<std::int64_t>(5, n() / 20)));
-  std::partial_sort(rows.begin(), rows.begin() + count, rows.end(),
-                    [&](std::int64_t i, std::int64_t j) { return Y_[i] < Y_[j] || (Y_[i] == Y_[j] && i < j); });
+  const std::int64_t count =
+      std::min<std::int64_t>(static_cast<std::int64_t>(best_.size()), std::max<std::int64_t>(5, n() / 20));
   std::vector<double> best;
   for (std::int64_t i = 0; i < count; ++i)
-    best.insert(best.end(), U_.data() + rows[i] * d(), U_.data() + (rows[i] + 1) * d());
+    best.insert(best.end(), U_.data() + best_[i] * d(), U_.data() + (best_[i] + 1) * d());
   std::vector<double> lengthscale(layout_.b);
   for (std::int64_t j = 0; j < layout_.b; ++j) lengthscale[j] = std::exp(now_.theta[j]);
 
   KnownPoints asked(layout_);
   utility.best = warp_.best;
+  const auto push = [&](const double* u) {
+    asked.insert(u);
+    if (locally)
+      local_->push_pending({u, d()}, config_.threads);
+    else
+      push_pending(u);
+  };
   if (pending.rows) {
     std::vector<double> mean(pending.rows), var(pending.rows);
-    posterior().predict(pending, mean.data(), var.data(), nullptr, nullptr);
+    Posterior& given = locally ? local_->near(rows(), pending, 0, config_.threads) : posterior();
+    given.predict(pending, mean.data(), var.data(), nullptr, nullptr);
     for (std::int64_t i = 0; i < pending.rows; ++i) {
       utility.best = std::min(utility.best, mean[i]);
-      asked.insert(pending.row(i));
-      push_pending(pending.row(i));
+      push(pending.row(i));
     }
   }
   SearchOptions options;
   if (n() >= LONG) options.ascent.batches = LONG_BATCHES;
+  if (locally) options.starts = options.ascent.lanes;  // a closer look serves so many points
   MaximumResult result;
   for (std::int64_t i = 0; i < q; ++i) {
-    PosteriorScorer scorer(posterior(), logarithmic(with_margin(utility)));
+    const Utility climbed = logarithmic(with_margin(utility));
     // Each of the q searches draws its own candidates: the high half of the number is free.
     const SearchInput input{{best.data(), count, d()},
                             starts,
                             {lengthscale.data(), layout_.b},
                             {avoid_known ? &told_ : &failed_, &asked},
                             {key.seed, key.number + (static_cast<std::uint64_t>(i) << 40)}};
-    const SearchResult found = Search(layout_, scorer, input, options).run();
+    SearchResult found;
+    Posterior* given = nullptr;
+    if (locally) {
+      LocalScorer scorer(*local_, rows(), climbed, config_.threads);
+      found = Search(layout_, scorer, input, options).run();
+      given = &scorer.posterior();
+    } else {
+      given = &posterior();
+      PosteriorScorer scorer(*given, climbed);
+      found = Search(layout_, scorer, input, options).run();
+    }
     double mean, var;
-    posterior_.predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
+    given->predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
     result.U.insert(result.U.end(), found.u.begin(), found.u.end());
     result.values.push_back(utility_value(with_margin(utility), mean, var));
     result.mean.push_back(mean);
@@ -97,8 +115,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
     }
     if (i + 1 == q) break;
     utility.best = std::min(utility.best, mean);
-    asked.insert(found.u.data());
-    push_pending(found.u.data());
+    push(found.u.data());
   }
   return result;
 }

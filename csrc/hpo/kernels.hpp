@@ -12,6 +12,9 @@ namespace hpo {
 constexpr std::int64_t LANES = 16;  // two AVX-512 registers, four AVX2 ones
 constexpr std::int64_t PANEL = 64;  // four chunks: two threads share the rows of a panel evenly
 
+constexpr std::int64_t NEAR_CHUNKS = 16;
+constexpr std::int64_t NEAR_ROWS = NEAR_CHUNKS * LANES;
+
 enum class Kernel : int { matern52 = 0, matern32 = 1, rbf = 2 };
 
 struct Kernels {
@@ -55,6 +58,11 @@ struct Kernels {
   // G[c][lane] += sum_i w[i][lane] d2(Z[i][c], Q[c][lane]): squared differences, or weight where codes differ.
   void (*weighted_squares)(std::int64_t n, std::int64_t e_num, std::int64_t e, const double* Z_ne, const double* Q_el,
                            const double* weight, const double* w_nl, double* G_cl);
+
+  // Single precision: D[a][row] = squared distances of `count` points q (e) to the rows of up to NEAR_CHUNKS chunks X,
+  // NEAR_ROWS apart, and least[a][lane], the smallest of each lane.
+  void (*near_distances)(std::int64_t chunks, std::int64_t e_num, std::int64_t e, const float* X_cel,
+                         std::int64_t count, const float* q_ae, const float* weight, float* D_ar, float* least_al);
 };
 
 // The table for this machine; HPO_FAST_SIMD=2|3|4 forces x86-64-v2, v3 or v4 and throws std::runtime_error where the

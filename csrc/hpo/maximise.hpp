@@ -6,7 +6,8 @@
 //   s values more, and `alternations` times discrete.rounds * (discrete.neighbours + discrete.combine * (polish + 1))
 //   values and B batches of gradients        where some are discrete,
 //   enumerate_space values, and nothing else, in a space of no more points than that,
-//   64 values more                           where every point among these is to be avoided.
+//   64 values more                           where every point among these is to be avoided,
+//   and, of a scorer that first looks from afar, `last_batches` of gradients and twice ascent.lanes values more.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +37,8 @@ struct SearchOptions {
   std::int64_t polish = 8;                           // the best starts, to which the discrete search goes
   std::int64_t alternations = 2;                     // of discrete search and climb
   std::int64_t enumerate_space = 2048;
-  std::int64_t carry = 4;  // local optima handed to the next search
+  std::int64_t carry = 4;         // local optima handed to the next search
+  std::int64_t last_batches = 4;  // of the climb that follows the closer look
   AscentOptions ascent;
   DiscreteOptions discrete;
 };
@@ -70,6 +72,7 @@ class Search {
     else
       ends = climb_from_candidates();
     if (ends.empty()) ends = best_scored();
+    if (scorer_.look() != Look::full) ends = finish(ends);
     carry(ends);
     pick();
     result_.values = scored_.evaluations();
@@ -103,6 +106,7 @@ class Search {
                                                 options_.eta, options_.spread, start_draws))
       starts.push_back(start_at(row));
     sort(starts);
+    if (scorer_.look() == Look::idea) look_closer(starts);
     Ascent ascent(layout_, scorer_, input_.lengthscale, options_.ascent);
     ascent.climb(starts, true, scored_);
     // One that no batch was left for, or that has nothing to climb with, is worth no more than its bound says.
@@ -133,6 +137,39 @@ class Search {
     sort(starts);
     result_.gradients = ascent.evaluations();
     return starts;
+  }
+
+  // Gives `points` the values of a closer look; what was scored before is a bound now, or forgotten.
+  void look_closer(std::vector<Start>& points) {
+    std::vector<double> U;
+    for (const Start& point : points) U.insert(U.end(), point.u.begin(), point.u.end());
+    const Look before = scorer_.look();
+    scorer_.look_closer({U.data(), static_cast<std::int64_t>(points.size()), layout_.d});
+    if (before == Look::bounds)
+      scored_.doubt();
+    else
+      scored_.clear();
+    for (Start& point : points) point.exact = false;
+    settle(points);
+    sort(points);
+  }
+
+  // From what a first look found to the points to choose from: a closer look at the best, and a short climb.
+  std::vector<Start> finish(const std::vector<Start>& ends) {
+    std::vector<Start> free;
+    for (const Start& end : ends)
+      if (!avoided(end.u.data())) free.push_back(end);
+    std::vector<Start> best = apart(free, options_.ascent.lanes, options_.spread);
+    if (best.empty()) return ends;
+    look_closer(best);
+    AscentOptions last = options_.ascent;
+    last.batches = options_.last_batches;
+    Ascent ascent(layout_, scorer_, input_.lengthscale, last);
+    ascent.climb(best, false, scored_);
+    remember(best);
+    sort(best);
+    result_.gradients += ascent.evaluations();
+    return best;
   }
 
   // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the

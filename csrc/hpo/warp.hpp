@@ -25,8 +25,10 @@ class Warp {
   void apply(const std::vector<double>& y, bool standardise) {
     const std::size_t n = y.size();
     w.assign(n, 0.0);
-    shift = best = 0.0;
+    shift = best = worst_ = 0.0;
     scale = 1.0;
+    raw_ = !standardise;
+    constant_ = true;
     order_.clear();
     for (std::size_t i = 0; i < n; ++i)
       if (std::isfinite(y[i])) order_.push_back(i);
@@ -35,14 +37,28 @@ class Warp {
       warp(y);
     else
       for (const std::size_t i : order_) w[i] = y[i];
-    double worst = -std::numeric_limits<double>::infinity();
-    best = -worst;
+    worst_ = -std::numeric_limits<double>::infinity();
+    best = -worst_;
     for (const std::size_t i : order_) {
-      worst = std::max(worst, w[i]);
+      worst_ = std::max(worst_, w[i]);
       best = std::min(best, w[i]);
     }
     for (std::size_t i = 0; i < n; ++i)
-      if (!std::isfinite(y[i])) w[i] = worst;
+      if (!std::isfinite(y[i])) w[i] = worst_;
+  }
+
+  // Adds the value of y as `apply` would have warped it; all others stay as they are.  O(1).
+  void add(double y) {
+    w.push_back(std::isfinite(y) ? warped(y) : worst_);
+    if (std::isfinite(y)) best = std::min(best, w.back());
+  }
+  // Whether y is so unlike what `apply` saw that all must be warped anew: the first value, one unlike a constant, or
+  // one FOREIGN standard deviations better than the best.
+  bool foreign(double y) const {
+    if (!std::isfinite(y)) return false;
+    if (order_.empty()) return true;
+    if (raw_) return false;
+    return constant_ ? std::fabs(compressed(y) - mean_) > 1e-9 * std::fabs(mean_) : warped(y) < best - FOREIGN;
   }
 
   // The scale rounded to an eighth of a power of two: what known variances are divided by, so that a tell that moves
@@ -50,45 +66,54 @@ class Warp {
   double quantised_scale() const { return std::exp2(std::nearbyint(8.0 * std::log2(scale)) / 8.0); }
 
  private:
+  static constexpr double FOREIGN = 10.0;
+
   std::vector<std::size_t> order_;  // the finite ones, by value
+
+  double unit_ = 1.0, median_ = 0.0, t_ = INFINITY, mean_ = 0.0, deviation_ = 1.0;
+  double worst_ = 0.0;
+  bool raw_ = false, constant_ = true;
+
+  // A value in units of `unit_`, so that squares of values near 1e300 stay finite, with its tail compressed.
+  double compressed(double y) const {
+    const double at = y / unit_, excess = at - median_ - t_;
+    return excess > 0.0 ? median_ + t_ + t_ * std::min(std::log1p(excess / t_), 12.0) : at;
+  }
 
   void warp(const std::vector<double>& y) {
     const std::size_t n = order_.size();
     std::sort(order_.begin(), order_.end(),
               [&](std::size_t a, std::size_t b) { return y[a] < y[b] || (y[a] == y[b] && a < b); });
-    // Everything below in units of `unit`, so that squares of values near 1e300 stay finite.
     const double largest = std::max(std::fabs(y[order_.front()]), std::fabs(y[order_.back()]));
-    const double unit = largest > 0.0 ? largest : 1.0;
-    const auto at = [&](std::size_t i) { return y[order_[i]] / unit; };
-    const double median = n % 2 ? at(n / 2) : 0.5 * (at(n / 2 - 1) + at(n / 2));
-    double t = 1.5 * (at(3 * n / 4) - at(n / 4));
-    if (t == 0.0) {  // half of the values are equal
+    unit_ = largest > 0.0 ? largest : 1.0;
+    const auto at = [&](std::size_t i) { return y[order_[i]] / unit_; };
+    median_ = n % 2 ? at(n / 2) : 0.5 * (at(n / 2 - 1) + at(n / 2));
+    t_ = 1.5 * (at(3 * n / 4) - at(n / 4));
+    if (t_ == 0.0) {  // half of the values are equal
       double mean = 0.0, square = 0.0;
       for (std::size_t i = 0; i < n; ++i) mean += at(i) / static_cast<double>(n);
       for (std::size_t i = 0; i < n; ++i) square += (at(i) - mean) * (at(i) - mean);
-      t = 1.5 * std::sqrt(square / static_cast<double>(n));
+      t_ = 1.5 * std::sqrt(square / static_cast<double>(n));
     }
-    for (std::size_t i = 0; i < n; ++i) {
-      const double excess = at(i) - median - t;
-      w[order_[i]] = excess > 0.0 ? median + t + t * std::min(std::log1p(excess / t), 12.0) : at(i);
-    }
-    double mean = 0.0, square = 0.0, size = 0.0;
-    for (const std::size_t i : order_) mean += w[i];
-    mean /= static_cast<double>(n);
+    for (const std::size_t i : order_) w[i] = compressed(y[i]);
+    double square = 0.0, size = 0.0;
+    mean_ = 0.0;
+    for (const std::size_t i : order_) mean_ += w[i];
+    mean_ /= static_cast<double>(n);
     for (const std::size_t i : order_) {
-      square += (w[i] - mean) * (w[i] - mean);
+      square += (w[i] - mean_) * (w[i] - mean_);
       size = std::max(size, std::fabs(w[i]));
     }
-    const double deviation = std::sqrt(square / static_cast<double>(n));
-    shift = mean * unit;
-    if (deviation <= 1e-12 * size || deviation * unit < std::numeric_limits<double>::min()) {  // constant, as far as
-                                                                                               // doubles can tell
-      for (const std::size_t i : order_) w[i] = 0.0;
-      return;
-    }
-    scale = deviation * unit;
-    for (const std::size_t i : order_) w[i] = (w[i] - mean) / deviation;
+    deviation_ = std::sqrt(square / static_cast<double>(n));
+    shift = mean_ * unit_;
+    // Constant, as far as doubles can tell.
+    constant_ = deviation_ <= 1e-12 * size || deviation_ * unit_ < std::numeric_limits<double>::min();
+    if (!constant_) scale = deviation_ * unit_;
+    for (const std::size_t i : order_) w[i] = standardised(w[i]);
   }
+
+  double warped(double y) const { return raw_ ? y : standardised(compressed(y)); }
+  double standardised(double compressed) const { return constant_ ? 0.0 : (compressed - mean_) / deviation_; }
 };
 
 }  // namespace hpo

@@ -13,7 +13,7 @@ import threading
 
 import numpy as np
 
-from hpo_fast.backends.base import Fit, Maximum
+from hpo_fast.backends.base import EXACT_BELOW, Fit, Maximum
 from hpo_fast.errors import BackendUnavailable
 
 cdef extern from *:
@@ -99,7 +99,13 @@ cdef extern from "hpo/acquisition.hpp" namespace "hpo" nogil:
         double best
 
 cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
+    cdef enum class Surrogate(int):
+        exact
+        vecchia
+        automatic
     cdef cppclass GpConfig:
+        Surrogate surrogate
+        int64_t exact_below
         Kernel kind
         cbool standardise
         cbool constant_mean
@@ -122,6 +128,7 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         int64_t n_optima
     cdef cppclass GP "hpo::GaussianProcess":
         GP(const LayoutArrays&, const GpConfig&) except +hpo_translate
+        cbool is_local()
         int64_t n()
         int64_t d()
         int64_t b()
@@ -130,7 +137,7 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         double scale()
         void append(Mat[const double], Vec[const double], Vec[const double]) except +hpo_translate
         void truncate(int64_t) except +hpo_translate
-        void set_theta(Vec[const double]) except +hpo_translate
+        void set_theta(Vec[const double], int64_t) except +hpo_translate
         void begin_refit(int64_t) except +hpo_translate
         double advance_refit(double) except +hpo_translate
         double refit_work(int64_t)
@@ -143,6 +150,7 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         MaximumResult maximise(Utility, int64_t, Mat[const double], Key, Mat[const double], cbool) except +hpo_translate
 
 cdef dict KERNELS = {"matern52": 0, "matern32": 1, "rbf": 2}
+cdef dict SURROGATES = {"exact": 0, "vecchia": 1, "auto": 2}
 cdef dict UTILITIES = {"log_ei": 0, "ei": 1, "log_pi": 2, "pi": 3, "ucb": 4}
 
 
@@ -232,6 +240,8 @@ cdef class GaussianProcess:
         noise: the noise variance, in standardised units, >= 0; None: inferred.
         prior: "default" or None.
         bounds: of "lengthscale", "variance" and "noise" in `refit`, each a pair of positive numbers.
+        surrogate: "exact", "vecchia" or "auto".
+        exact_below: observations from which on "auto" is "vecchia".
         n_threads: threads of the larger regions; None: HPO_FAST_NUM_THREADS, or the processors this process may use.
     """
 
@@ -240,7 +250,7 @@ cdef class GaussianProcess:
     cdef object pid
 
     def __cinit__(self, layout, *, outputs=1, kernel="matern52", standardise=True, mean="constant", noise=None,
-                  prior="default", bounds=None, n_threads=None):
+                  prior="default", bounds=None, surrogate="exact", exact_below=EXACT_BELOW, n_threads=None):
         if outputs != 1:
             raise ValueError(f"outputs must be 1 in this version, but got {outputs!r}; use one handle an output")
         if kernel not in KERNELS:
@@ -251,7 +261,11 @@ cdef class GaussianProcess:
             raise ValueError(f'prior must be "default" or None, but got {prior!r}; choose one of them')
         if noise is not None and not 0.0 <= noise < np.inf:
             raise ValueError(f"noise must be a finite variance >= 0 or None, but got {noise!r}; None infers it")
+        if surrogate not in SURROGATES:
+            raise ValueError(f"surrogate must be one of {', '.join(SURROGATES)}, but got {surrogate!r}; choose one")
         cdef GpConfig config
+        config.surrogate = <Surrogate><int>SURROGATES[surrogate]
+        config.exact_below = exact_below
         config.kind = <Kernel><int>KERNELS[kernel]
         config.standardise = standardise
         config.constant_mean = mean == "constant"
@@ -371,10 +385,16 @@ cdef class GaussianProcess:
                 result = self.gp.get().refit()
             return self.fitted(result)
 
-    def set_theta(self, theta):
+    @property
+    def regime(self):
+        with self.alone():
+            return "vecchia" if self.gp.get().is_local() else "exact"
+
+    def set_theta(self, theta, n=0):
         cdef const double[::1] wanted = _matrix("theta", theta, 1, self.gp.get().b() + 2).reshape(-1)
+        cdef int64_t fitted = n if -1 <= n < 2**62 else -1
         with self.alone(), nogil:
-            self.gp.get().set_theta(_vec(wanted))
+            self.gp.get().set_theta(_vec(wanted), fitted)
 
     def log_likelihood(self, theta, gradient=False, prior=False):
         cdef const double[::1] at = _matrix("theta", theta, 1, self.gp.get().b() + 2).reshape(-1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo_fast._core.rng import uniforms
+from hpo_fast.backends.base import EXACT_BELOW
 from hpo_fast.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def gaussian_process(
     noise: float | None = None,
     prior: str | None = "default",
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    surrogate: str = "exact",
+    exact_below: int = EXACT_BELOW,
     n_threads: int | None = None,
     backend: str = "auto",
 ) -> Surrogate:
@@ -45,6 +48,9 @@ def gaussian_process(
         prior: "default", or None for none.
         bounds: {"lengthscale": (low, high), "variance": (low, high), "noise": (low, high)} of `refit`, each 0 < low <=
             high; what is left out keeps its default.
+        surrogate: "exact"; "vecchia": the summary of all observations at some hundred inducing points, and the nearest
+            ones as they are; "auto": exact with fewer than `exact_below` observations.
+        exact_below: observations from which on "auto" is "vecchia".
         n_threads: threads of the compiled core, 1 to MOST_THREADS; None: HPO_FAST_NUM_THREADS, or one a core. The
             reference leaves threads to NumPy.
         backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy.
@@ -74,6 +80,8 @@ def gaussian_process(
             noise=noise,
             prior=prior,
             bounds=bounds,
+            surrogate=surrogate,
+            exact_below=exact_below,
         )
     from hpo_fast._core import gp
 
@@ -86,6 +94,8 @@ def gaussian_process(
         noise=noise,
         prior=prior,
         bounds=bounds,
+        surrogate=surrogate,
+        exact_below=exact_below,
         n_threads=n_threads,
     )
     return handle

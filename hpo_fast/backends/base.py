@@ -48,6 +48,8 @@ Array = npt.NDArray[np.float64]
 Kernel = Literal["matern52", "matern32", "rbf"]
 KERNELS: tuple[str, ...] = ("matern52", "matern32", "rbf")
 UTILITIES: tuple[str, ...] = ("log_ei", "ei", "log_pi", "pi", "ucb")
+SURROGATES: tuple[str, ...] = ("exact", "vecchia", "auto")
+EXACT_BELOW = 5000  # observations: from here on an exact ask takes longer, and its factors more than 200 MB
 PI_MARGIN = 0.01  # in standardised units; the usual xi of Kushner's criterion
 BETA = 1.8  # of the confidence bound; Song et al. 2024, arXiv 2408.11527, section 3
 

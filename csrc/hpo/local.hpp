@@ -1,0 +1,105 @@
+// A Gaussian process of many observations: near the points of interest as they are, all others by their summary.
+//
+// Conditioning on the nearest alone (Vecchia 1988, J. R. Stat. Soc. B 50; Gramacy & Apley 2015, J. Comput. Graph.
+// Stat. 24) loses what far points say about a trend, and in a cluster of noisy trials the average over it; the summary
+// keeps both.  The two together are one exact Gaussian process of some thousand rows: pseudo-observations, then
+// neighbours, so that mean, variance, gradients and search are those of posterior.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "hpo/neighbours.hpp"
+#include "hpo/posterior.hpp"
+#include "hpo/summary.hpp"
+#include "hpo/weights.hpp"
+
+namespace hpo {
+
+class Local {
+ public:
+  static constexpr std::int64_t NEIGHBOURS = 256;  // of all points of interest together
+
+  // theta (b + 2) of a model whose inducing points the first `base` rows choose.
+  Local(const Columns& columns, Kernel kind, std::vector<double> theta, std::int64_t base);
+
+  const std::vector<double>& theta() const { return theta_; }
+  std::int64_t base() const { return base_; }
+
+  // Takes in the base in pieces of `work` floating-point operations; returns those done.
+  double advance(const Rows& data, double work, int threads);
+  bool done() const { return summary_.done(); }
+  static double usual_work(std::int64_t n) { return Summary::usual_work(n); }
+
+  // Takes in the rows after those it has, and forgets all pending points.
+  void catch_up(const Rows& data, int threads);
+
+  // The posterior given the summary of all rows, the newest as they are, and the pending points.
+  Posterior& far() { return far_.posterior; }
+  // The posterior given the neighbours of `points` as they are too: count of them each, NEIGHBOURS in all when 0.
+  Posterior& near(const Rows& data, Mat<const double> points, std::int64_t count, int threads);
+  // A point that counts as known, to a variance of 1e-6 s2, with the mean as its value; for the far posterior, and the
+  // near ones to come.
+  void push_pending(Vec<const double> u, int threads);
+  // Forgets the rows after the first n; false, and of no more use, where these are part of its sums.
+  bool truncate(std::int64_t n);
+
+  // The log likelihood of the summary's approximation (FITC), of the rows it has, at most SUMMED of the base.
+  double log_likelihood() const { return summary_.log_likelihood(); }
+  double mu() const { return summary_.mu(); }
+
+ private:
+  // Pseudo-observations and rows as one exact model.
+  struct Model {
+    explicit Model(const Embedding& scales) : points(scales.columns(), scales) {}
+
+    Embedding points;
+    Summary::Pseudo pseudo;
+    std::vector<double> noise, value, alpha;
+    Factor V;
+    Weights weights;
+    Posterior posterior;
+  };
+
+  Kernel kind_;
+  std::vector<double> theta_;
+  std::int64_t base_;
+  double s2_;
+  Embedding scales_;
+  Neighbours neighbours_;
+  Summary summary_;
+  Model far_, near_;
+  std::int64_t summed_ = -1;  // summary_.end() that far_ was made for
+  std::int64_t told_ = 0;     // rows of far_ that are no pending points
+  std::vector<std::vector<double>> pending_;
+
+  CovarianceMatrix matrix(const Model& model) const;
+  void start(Model& model) const;
+  void take(Model& model, const Rows& data, std::int64_t row) const;
+  void push(Model& model, const double* u, int threads) const;
+  void weigh(Model& model, int threads) const;
+};
+
+// A local posterior with a utility, as the search sees it: far from the points that it was told to look at closer, the
+// variance is more than it would be there.
+class LocalScorer : public Scorer {
+ public:
+  LocalScorer(Local& model, const Rows& data, const Utility& utility, int threads)
+      : model_(model), data_(data), utility_(utility), threads_(threads), posterior_(&model.far()) {}
+
+  void score(Mat<const double> U, double* value, double* d_value) override {
+    posterior_->score(utility_, U, value, d_value);
+  }
+  Look look() const override { return Look::idea; }
+  void look_closer(Mat<const double> points) override { posterior_ = &model_.near(data_, points, 0, threads_); }
+  Posterior& posterior() { return *posterior_; }
+
+ private:
+  Local& model_;
+  Rows data_;
+  Utility utility_;
+  int threads_;
+  Posterior* posterior_;
+};
+
+}  // namespace hpo

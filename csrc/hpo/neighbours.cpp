@@ -1,0 +1,99 @@
+#include "hpo/neighbours.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "hpo/pool.hpp"
+
+namespace hpo {
+
+namespace {
+constexpr std::int64_t POINTS = 16;        // that one reading of all rows serves
+constexpr std::int64_t SHARED_FROM = 256;  // thousands of distances' terms: some 30 us of work
+
+using Near = std::pair<float, std::int64_t>;  // squared distance and row: ordered, so that equal ones are too
+
+// The `count` least of what it was given.
+class Least {
+ public:
+  explicit Least(std::int64_t count) : count_(static_cast<std::size_t>(count)) {}
+  float limit() const { return heap_.size() < count_ ? std::numeric_limits<float>::infinity() : heap_.front().first; }
+  void add(Near near) {
+    if (heap_.size() == count_) {
+      if (!(near < heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end());
+      heap_.pop_back();
+    }
+    heap_.push_back(near);
+    std::push_heap(heap_.begin(), heap_.end());
+  }
+  const std::vector<Near>& all() const { return heap_; }
+
+ private:
+  std::size_t count_;
+  std::vector<Near> heap_;
+};
+}  // namespace
+
+Neighbours::Neighbours(const Embedding& embedding) : scales_(embedding.columns(), embedding) {
+  for (std::int64_t c = embedding.e_num(); c < embedding.e(); ++c)
+    weight_.push_back(static_cast<float>(embedding.weight()[c - embedding.e_num()]));
+  weight_.push_back(0.0f);  // never empty, so that data() may be handed on
+}
+
+void Neighbours::append(const double* u) {
+  const std::int64_t lane = n_ % LANES, e = scales_.e();
+  if (lane == 0) X_.resize(X_.size() + e * LANES, std::numeric_limits<float>::infinity());
+  float* chunk = X_.data() + n_ / LANES * e * LANES;
+  scales_.embed(u, [&](std::int64_t c, double z) { chunk[c * LANES + lane] = static_cast<float>(z); });
+  excluded_.push_back(0);
+  ++n_;
+}
+
+void Neighbours::truncate(std::int64_t n) {
+  n_ = std::min(n, n_);
+  X_.resize((n_ + LANES - 1) / LANES * LANES * scales_.e());
+  excluded_.resize(n_);
+}
+
+std::vector<std::vector<std::int64_t>> Neighbours::nearest(Mat<const double> Q, std::int64_t count, int threads) const {
+  const Kernels& k = kernels();
+  const std::int64_t e = scales_.e(), e_num = scales_.e_num();
+  std::vector<std::vector<std::int64_t>> found(Q.rows);
+  if (count < 1 || n_ == 0) return found;
+  const std::int64_t blocks = (n_ + NEAR_ROWS - 1) / NEAR_ROWS;
+  const std::int64_t shares = n_ * std::min(Q.rows, POINTS) * e / 1000 < SHARED_FROM ? 1 : threads;
+  std::vector<float> q(POINTS * e);
+  for (std::int64_t first = 0; first < Q.rows; first += POINTS) {
+    const std::int64_t points = std::min(POINTS, Q.rows - first);
+    for (std::int64_t a = 0; a < points; ++a)
+      scales_.embed(Q.row(first + a), [&](std::int64_t c, double z) { q[a * e + c] = static_cast<float>(z); });
+    std::vector<std::vector<Least>> least(shares, std::vector<Least>(points, Least(count)));
+    parallel_for(static_cast<int>(shares), shares, [&](std::int64_t t, int) {
+      alignas(64) float D[POINTS * NEAR_ROWS], low[POINTS * LANES];
+      for (std::int64_t block = blocks * t / shares; block < blocks * (t + 1) / shares; ++block) {
+        const std::int64_t row0 = block * NEAR_ROWS, rows = std::min(NEAR_ROWS, n_ - row0);
+        k.near_distances((rows + LANES - 1) / LANES, e_num, e, X_.data() + row0 * e, points, q.data(), weight_.data(),
+                         D, low);
+        for (std::int64_t a = 0; a < points; ++a) {
+          Least& mine = least[t][a];
+          const float nearest = *std::min_element(low + a * LANES, low + (a + 1) * LANES);
+          if (!(nearest < mine.limit())) continue;
+          for (std::int64_t r = 0; r < rows; ++r)
+            if (D[a * NEAR_ROWS + r] < mine.limit() && !excluded_[row0 + r]) mine.add({D[a * NEAR_ROWS + r], row0 + r});
+        }
+      }
+    });
+    for (std::int64_t a = 0; a < points; ++a) {
+      std::vector<Near> all;
+      for (const auto& share : least) all.insert(all.end(), share[a].all().begin(), share[a].all().end());
+      std::sort(all.begin(), all.end());
+      for (std::size_t i = 0; i < all.size() && static_cast<std::int64_t>(i) < count; ++i)
+        found[first + a].push_back(all[i].second);
+    }
+  }
+  return found;
+}
+
+}  // namespace hpo

@@ -1,0 +1,110 @@
+// What many observations say about the function at few of their points, as pseudo-observations there.
+//
+// With f the function at m inducing points, a subset of the told ones, and p_i = K_mm^-1 k_m(x_i), every observation is
+//   w_i = p_i' f + r_i + noise_i,   var r_i = k(x_i, x_i) - k_m' K_mm^-1 k_m,
+// and with the r_i taken as independent (FITC: Snelson & Ghahramani, NIPS 2005) all of them together are worth the
+// pseudo-observations P^-1 b of f with noise covariance P^-1, where P = sum p_i p_i' / l_i, b = sum p_i (w_i - mu) /
+// l_i and l_i = var r_i + noise_i.  Rows near a point of interest are taken out of the sums again and enter as they are
+// (PIC: Snelson & Ghahramani, AISTATS 2007): see local.hpp.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "hpo/buffer.hpp"
+#include "hpo/covariance.hpp"
+#include "hpo/factor.hpp"
+#include "hpo/span.hpp"
+
+namespace hpo {
+
+// What a model in pieces reads of the observations, all of which somebody else keeps.
+struct Rows {
+  Mat<const double> U_nd;
+  const double* w_n;      // values, warped and standardised
+  const double* known_n;  // known variances, NaN where the noise is inferred
+  double noise_scale;     // known variances are divided by its square
+  double inferred;        // the inferred noise variance
+
+  double noise(std::int64_t i) const {
+    const double known = known_n[i] / noise_scale / noise_scale;
+    return std::isnan(known) ? inferred : known;
+  }
+};
+
+class Summary {
+ public:
+  // The most inducing points, and from how many observations on the lower number counts: neighbours are nearer then,
+  // and an ask has less time for what is far.
+  static constexpr std::int64_t INDUCING = 768, FEWER = 512, FEWER_FROM = 32768;
+  static constexpr std::int64_t SUMMED = 65536;  // of the base, evenly spread; the others enter as neighbours alone
+
+  // Pseudo-observations of the function at the inducing points.
+  struct Pseudo {
+    std::vector<double> value;  // (m), of the function minus mu
+    Buffer noise;               // (m, ld) symmetric
+  };
+
+  // `points` without points, for its length scales; the first `base` rows choose the inducing points.
+  Summary(const Embedding& scales, Kernel kind, double s2, std::int64_t base);
+
+  // Takes in the base, in pieces of `work` floating-point operations, at least one; returns those done.
+  double advance(const Rows& data, double work, int threads);
+  bool done() const { return next_ == base_ && V_.n() > 0; }
+  static double usual_work(std::int64_t base);
+
+  // Takes in rows after the base, PANEL at a time, as long as there are so many before n.
+  void extend(const Rows& data, std::int64_t n, int threads);
+
+  std::int64_t m() const { return points_.n(); }
+  std::int64_t ld() const { return ld_; }
+  std::int64_t end() const { return base_ + extended_ * PANEL; }  // no row from here on is summed
+  const Embedding& points() const { return points_; }
+  bool inducing(std::int64_t row) const { return row < base_ && inducing_[row]; }
+  const std::vector<std::int64_t>& inducing_rows() const { return rows_; }
+  double mu() const { return mu_; }
+
+  // The pseudo-observations without what `rows` brought to the sums.  O(m^3 + rows m^2).
+  void pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads);
+
+  // Takes the mean, by generalised least squares, and the log likelihood of the rows summed from the
+  // pseudo-observations of all of them (values with mu = 0, and of ones), given V, the factor of K_mm + noise.
+  void conclude(const Factor& V, Pseudo& all, int threads);
+  double log_likelihood() const { return log_likelihood_; }
+
+ private:
+  Kernel kind_;
+  double s2_;
+  std::int64_t base_, stride_, ld_ = 0;
+  Embedding points_;
+  Factor V_;  // of K_mm
+  std::vector<std::int64_t> rows_;
+  std::vector<char> inducing_;
+  std::int64_t next_ = 0, extended_ = 0;                  // rows of the base that were looked at; panels after it
+  Buffer P_;                                              // (m, ld), the upper triangle
+  std::vector<double> b_, ones_;                          // sum p w / l and sum p / l
+  double ww_ = 0.0, w1_ = 0.0, one_ = 0.0, log_l_ = 0.0;  // sums of w w / l, w / l, 1 / l, ln l
+  std::int64_t count_ = 0;
+  double mu_ = 0.0, log_likelihood_ = 0.0;
+
+  struct Scratch {
+    std::vector<double> query;
+    Buffer K, U;
+  };
+  std::vector<Scratch> scratch_;
+  Buffer projected_, scaled_, left_;
+  std::vector<double> lambda_;
+  Factor P_inverse_root_;
+
+  void choose(const Rows& data, int threads);
+  bool summed(std::int64_t row) const {
+    return row < base_ ? row < next_ && (row % stride_ == 0 || inducing_[row]) : row < end();
+  }
+  std::int64_t project(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
+  void add(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
+  void accumulate(double* P, std::int64_t depth, int threads) const;
+  std::vector<double> solved(const Buffer& noise, const std::vector<double>& b) const;
+};
+
+}  // namespace hpo
