@@ -78,7 +78,7 @@ class GaussianProcess {
   void truncate(std::int64_t n);
   // fitted: observations that theta was fitted to, 0 where that is not known; what the local model of many observations
   // keeps fixed is taken from these.
-  void set_theta(Vec<const double> theta, std::int64_t fitted);
+  void set_theta(Vec<const double> theta, std::int64_t fitted = 0);
   // Whether the model is the local one.
   bool is_local() const { return local_with(n()); }
   // Plans a refit on the first n observations, does part of it, and, with what is left, moves theta.

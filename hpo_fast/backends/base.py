@@ -211,8 +211,17 @@ class Surrogate(Protocol):
             NumericalError: as `refit`; the plan is dropped then.
         """
 
-    def set_theta(self, theta: Array) -> None:
+    @property
+    def regime(self) -> str:
+        """Which model answers: "exact" or "vecchia"."""
+
+    def set_theta(self, theta: Array, n: int = 0) -> None:
         """Sets theta (k, p) and refactorises; a fixed noise keeps its own entry, whatever is given there.
+
+        Args:
+            theta: (k, p) log parameters.
+            n: observations that theta was fitted to, 0 where that is not known; told or not, the local model begins
+                with so many.
 
         Raises:
             ValueError: wrong shape or an entry that is not finite.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpo_fast.backends import BACKENDS, MOST_THREADS, gaussian_process
-from hpo_fast.backends.base import BETA, KERNELS, UTILITIES, Utility
+from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.strategies._initial import InitialDesign, few_points
 from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
@@ -28,6 +29,8 @@ from hpo_fast.strategies.base import (
 if TYPE_CHECKING:
     from hpo_fast.space import Space
 
+_log = logging.getLogger("hpo_fast")
+
 REFIT_ALWAYS = 64  # up to so many observations every ask fits theta if anything is new: it moves, and it costs little
 REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
 # From so many observations on the work of a refit, about 0.1 s here and 8 s at 10,000, is spread over the n / 32 asks
@@ -39,6 +42,7 @@ MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
 OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
 DETERMINISTIC_NOISE = 1e-6  # the least that keeps a covariance of close points factorisable, in units of the spread
+BYTES_OF_EXACT = 8  # times n^2: the triangle of the factor, and of the next one while a refit is spread
 OWN_KINDS = ("initial", "model", "quasi_random")  # of the notes written here
 
 
@@ -81,6 +85,10 @@ class BayesianOptimization(Strategy):
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
     number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 32 asks, while the model
     answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
+    The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
+    observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
+    ask costs one reading of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
+    why, whenever that changes.
     A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
     came to its end), `refit` (the number of observations, when one was begun) and `optima`, beside `mean` and `sd`, the
     model's expectation in the units of the objective (minimised), and `acquisition`, the value that made the point the
@@ -90,6 +98,10 @@ class BayesianOptimization(Strategy):
         acquisition: "log_ei" (the logarithm of the expected improvement), "ei", "log_pi" or "pi" (probability of
             improvement), "ucb" (confidence bound), or `UCB(beta=1.8)`.
         kernel: "matern52", "matern32" or "rbf", in growing smoothness: matern32 < matern52 < rbf.
+        surrogate: "exact", "vecchia" (the model of many observations) or "auto", which is exact with fewer than 5,000
+            observations, and as long as `memory_limit` allows.
+        memory_limit: bytes that the factors of the exact model may take, 8 n^2 in all, >= 1; for "auto" alone. None:
+            no other limit than the number of observations.
         backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy and much slower.
         deterministic: True when the same parameters always give the same value: the noise is then fixed at 1e-6 of the
             spread, and no point is asked twice; when every point of a finite space is told, the strategy is done.
@@ -99,9 +111,11 @@ class BayesianOptimization(Strategy):
     Raises:
         StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
 
-    Cost: O(n^2) a tell, O(m n^2) an ask with m some thousand candidates, and the refits, O(n^3) each.
+    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, and the refits, O(n^3) each up to n = 2,560,
+    the same beyond, and O(n^3) for the new factor. Of many observations: O(d) a tell, O(n d) an ask.
     Reference: Jones, Schonlau and Welch 1998 (expected improvement); Ament et al. 2023, arXiv 2310.20708 (log EI);
-    Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales).
+    Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales); Vecchia 1988 and Snelson and Ghahramani
+    2007 (the model of many observations).
     """
 
     name: ClassVar[str] = "bayesian_optimization"
@@ -111,6 +125,8 @@ class BayesianOptimization(Strategy):
         acquisition: str | UCB | Mapping[str, float] = "log_ei",
         kernel: str = "matern52",
         *,
+        surrogate: str = "auto",
+        memory_limit: int | None = None,
         backend: str = "auto",
         deterministic: bool = False,
         n_initial: int | None = None,
@@ -127,11 +143,25 @@ class BayesianOptimization(Strategy):
             raise StrategyError(
                 f"BayesianOptimization: kernel must be one of {', '.join(map(repr, KERNELS))}, but got {kernel!r}."
             )
+        if surrogate not in SURROGATES:
+            raise StrategyError(
+                f"BayesianOptimization: surrogate must be one of {', '.join(map(repr, SURROGATES))}, but got "
+                f"{surrogate!r}."
+            )
+        if memory_limit is not None and surrogate != "auto":
+            raise StrategyError(
+                f'BayesianOptimization: memory_limit must be left out unless surrogate is "auto", but got '
+                f"{memory_limit!r} with {surrogate!r}; the limit is where auto leaves the exact model."
+            )
         if backend not in BACKENDS:
             raise StrategyError(
                 f"BayesianOptimization: backend must be one of {', '.join(map(repr, BACKENDS))}, but got {backend!r}."
             )
-        for argument, value, most in (("n_initial", n_initial, math.inf), ("n_threads", n_threads, MOST_THREADS)):
+        for argument, value, most in (
+            ("n_initial", n_initial, math.inf),
+            ("n_threads", n_threads, MOST_THREADS),
+            ("memory_limit", memory_limit, math.inf),
+        ):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
                 rule = "an integer >= 1" if most == math.inf else f"an integer from 1 to {most}"
                 raise StrategyError(
@@ -139,6 +169,7 @@ class BayesianOptimization(Strategy):
                 )
         self._acquisition = acquisition
         self._kernel, self._backend, self._deterministic = kernel, backend, bool(deterministic)
+        self._surrogate, self._memory_limit = surrogate, memory_limit
         self._n_initial, self._n_threads = n_initial, n_threads
         self._utility = Utility("ucb", acquisition.beta) if isinstance(acquisition, UCB) else Utility(str(acquisition))
 
@@ -147,6 +178,8 @@ class BayesianOptimization(Strategy):
         return {
             "acquisition": acquisition,
             "kernel": self._kernel,
+            "surrogate": self._surrogate,
+            "memory_limit": self._memory_limit,
             "backend": self._backend,
             "deterministic": self._deterministic,
             "n_initial": self._n_initial,
@@ -163,11 +196,15 @@ class BayesianOptimization(Strategy):
             space.layout,
             kernel=self._kernel,
             noise=DETERMINISTIC_NOISE if self._deterministic else None,
+            surrogate=self._surrogate,
+            exact_below=self._exact_below(),
             n_threads=self._n_threads,
             backend=self._backend,
         )
         self._space, self._seed, self._handle = space, seed, handle
         self._first_theta = handle.theta
+        self._fitted_n = 0  # observations that the handle's theta was fitted to
+        self._regime = ""
         self._n_first = min(max(5, space.d + 1), MOST_INITIAL) if self._n_initial is None else self._n_initial
         self._design = InitialDesign(space, seed, self._n_first)
         self._few = few_points(space)
@@ -203,9 +240,39 @@ class BayesianOptimization(Strategy):
 
     def _set_theta(self, decided: _Decided) -> None:
         theta = self._first_theta if decided.theta is None else np.array([decided.theta])
-        if not np.array_equal(theta, self._handle.theta):
+        if decided.fit_n != self._fitted_n or not np.array_equal(theta, self._handle.theta):
             self._plan = None
-            self._handle.set_theta(theta)
+            self._handle.set_theta(theta, decided.fit_n)
+            self._fitted_n = decided.fit_n
+
+    def _fitted(self, n: int) -> dict[str, Any]:
+        """The note of a refit on n observations that has just come to its end."""
+        self._fitted_n = n
+        return {"n": n, "theta": self._handle.theta[0].tolist()}
+
+    def _exact_below(self) -> int:
+        """Observations from which on "auto" is the model of many."""
+        if self._memory_limit is None:
+            return EXACT_BELOW
+        return min(EXACT_BELOW, math.isqrt(self._memory_limit // BYTES_OF_EXACT) + 1)
+
+    def _tell_regime(self) -> None:
+        """Logs which model answers, when that changed."""
+        regime = self._handle.regime
+        if regime == self._regime:
+            return
+        n, least = self._handle.n, self._exact_below()
+        if self._surrogate != "auto":
+            reason = f"surrogate={self._surrogate!r}"
+        elif regime == "exact":
+            reason = f"fewer than {least:,} observations"
+        elif least == EXACT_BELOW:
+            reason = f"{least:,} observations or more"
+        else:
+            reason = f"memory_limit={self._memory_limit:,} bytes holds the factors of fewer than {least:,} observations"
+        name = {"exact": "exact Gaussian process", "vecchia": "nearest neighbours and inducing points (vecchia)"}[regime]
+        _log.info("BayesianOptimization: %s at %s observations: %s", name, f"{n:,}", reason)
+        self._regime = regime
 
     def _take_in(self) -> None:
         """Appends the rows told to the handle."""
@@ -283,6 +350,7 @@ class BayesianOptimization(Strategy):
         self._set_theta(decided)
         self._take_in()
         self._refit(number, decided, note)
+        self._tell_regime()
         found = handle.maximise(
             self._utility,
             1,
@@ -315,7 +383,7 @@ class BayesianOptimization(Strategy):
             else:
                 self._plan = None
                 handle.refit()
-                note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
+                note["fit"] = self._fitted(n)
 
     def _advance(self, number: int, begun: tuple[int, int], note: dict[str, Any]) -> None:
         """Does the work of a refit that is due at this trial; from a journal, all that went before as well."""
@@ -334,8 +402,9 @@ class BayesianOptimization(Strategy):
         try:
             handle.finish_refit()
         except NumericalError as error:
-            note["reason"] = str(error)  # theta stays as it was until the next refit
-        note["fit"] = {"n": n, "theta": handle.theta[0].tolist()}
+            note["reason"] = str(error)  # theta stays as it was until the next refit, as if it had been fitted to these
+            handle.set_theta(handle.theta, n)
+        note["fit"] = self._fitted(n)
 
     @property
     def done(self) -> bool:
