@@ -235,7 +235,7 @@ void GaussianProcess::each_local(Mat<const double> U, Use&& use) {
   Local& model = local();
   for (std::int64_t i = 0; i < U.rows; ++i) {
     const Mat<const double> u{U.row(i), 1, U.cols};
-    use(model.near(rows(), u, Local::NEIGHBOURS, config_.threads), u, i);
+    use(model.near(rows(), u, config_.threads), u, i);
   }
 }
 
@@ -262,7 +262,7 @@ void GaussianProcess::sample(Mat<const double> U, std::int64_t n_samples, Key ke
   check_points(U, "U");
   const std::int64_t m = U.rows;
   std::vector<double> mean(m), S(m * m);
-  Posterior& p = is_local() ? local().near(rows(), U, 0, config_.threads) : posterior();
+  Posterior& p = is_local() ? local().near(rows(), U, config_.threads) : posterior();
   p.covariance(U, mean.data(), S.data());
   for (std::int64_t k = 0; k < m; ++k) {
     double* row = S.data() + k * m;

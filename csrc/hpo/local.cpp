@@ -109,15 +109,22 @@ void Local::catch_up(const Rows& data, int threads) {
   weigh(far_, threads);
 }
 
-Posterior& Local::near(const Rows& data, Mat<const double> points, std::int64_t count, int threads) {
-  const std::int64_t n = data.U_nd.rows;
-  if (count == 0) count = std::max<std::int64_t>(1, NEIGHBOURS / std::max<std::int64_t>(1, points.rows));
+Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) {
+  // The nearest of each point, then the second nearest: points that lie close share most of theirs.
+  const std::int64_t n = data.U_nd.rows, most = base_ < Summary::FEWER_FROM ? NEIGHBOURS : FEWER;
   std::vector<std::int64_t> rows;
-  for (const auto& of_one : neighbours_.nearest(points, count, threads))
-    rows.insert(rows.end(), of_one.begin(), of_one.end());
-  for (std::int64_t row = summed_; row < n; ++row) rows.push_back(row);
+  std::vector<char> taken(summed_, 0);
+  const auto nearest = neighbours_.nearest(points, most, threads);
+  for (std::int64_t r = 0; r < most; ++r)
+    for (const auto& of_one : nearest) {
+      if (static_cast<std::int64_t>(rows.size()) == most || r >= static_cast<std::int64_t>(of_one.size())) continue;
+      const std::int64_t row = of_one[r];
+      if (row >= summed_ || taken[row]) continue;
+      taken[row] = 1;
+      rows.push_back(row);
+    }
   std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  for (std::int64_t row = summed_; row < n; ++row) rows.push_back(row);
 
   summary_.pseudo(data, rows, near_.pseudo, threads);
   start(near_);

@@ -18,7 +18,8 @@ namespace hpo {
 
 class Local {
  public:
-  static constexpr std::int64_t NEIGHBOURS = 256;  // of all points of interest together
+  // Of all points of interest together; FEWER with FEWER_FROM of the summary's observations.
+  static constexpr std::int64_t NEIGHBOURS = 512, FEWER = 256;
 
   // theta (b + 2) of a model whose inducing points the first `base` rows choose.
   Local(const Columns& columns, Kernel kind, std::vector<double> theta, std::int64_t base);
@@ -36,8 +37,8 @@ class Local {
 
   // The posterior given the summary of all rows, the newest as they are, and the pending points.
   Posterior& far() { return far_.posterior; }
-  // The posterior given the neighbours of `points` as they are too: count of them each, NEIGHBOURS in all when 0.
-  Posterior& near(const Rows& data, Mat<const double> points, std::int64_t count, int threads);
+  // The posterior given the neighbours of `points` as they are too.
+  Posterior& near(const Rows& data, Mat<const double> points, int threads);
   // A point that counts as known, to a variance of 1e-6 s2, with the mean as its value; for the far posterior, and the
   // near ones to come.
   void push_pending(Vec<const double> u, int threads);
@@ -90,8 +91,8 @@ class LocalScorer : public Scorer {
   void score(Mat<const double> U, double* value, double* d_value) override {
     posterior_->score(utility_, U, value, d_value);
   }
-  Look look() const override { return Look::idea; }
-  void look_closer(Mat<const double> points) override { posterior_ = &model_.near(data_, points, 0, threads_); }
+  bool vague() const override { return true; }
+  void look_closer(Mat<const double> points) override { posterior_ = &model_.near(data_, points, threads_); }
   Posterior& posterior() { return *posterior_; }
 
  private:

@@ -72,7 +72,7 @@ class Search {
     else
       ends = climb_from_candidates();
     if (ends.empty()) ends = best_scored();
-    if (scorer_.look() != Look::full) ends = finish(ends);
+    if (scorer_.vague()) ends = finish(ends);
     carry(ends);
     pick();
     result_.values = scored_.evaluations();
@@ -81,6 +81,8 @@ class Search {
 
  private:
   enum Purpose : std::uint64_t { kPerturb = 1, kStarts = 2, kDiscrete = 3, kRefuge = 4 };
+
+  static constexpr double kSame = 1e-3;  // length scales: ends nearer than that are one
 
   const Layout& layout_;
   Scorer& scorer_;
@@ -106,7 +108,7 @@ class Search {
                                                 options_.eta, options_.spread, start_draws))
       starts.push_back(start_at(row));
     sort(starts);
-    if (scorer_.look() == Look::idea) look_closer(starts);
+    if (scorer_.vague()) look_closer(starts);
     Ascent ascent(layout_, scorer_, input_.lengthscale, options_.ascent);
     ascent.climb(starts, true, scored_);
     // One that no batch was left for, or that has nothing to climb with, is worth no more than its bound says.
@@ -139,16 +141,12 @@ class Search {
     return starts;
   }
 
-  // Gives `points` the values of a closer look; what was scored before is a bound now, or forgotten.
+  // Gives `points` the values of a closer look, and forgets all that was scored before.
   void look_closer(std::vector<Start>& points) {
     std::vector<double> U;
     for (const Start& point : points) U.insert(U.end(), point.u.begin(), point.u.end());
-    const Look before = scorer_.look();
     scorer_.look_closer({U.data(), static_cast<std::int64_t>(points.size()), layout_.d});
-    if (before == Look::bounds)
-      scored_.doubt();
-    else
-      scored_.clear();
+    scored_.clear();
     for (Start& point : points) point.exact = false;
     settle(points);
     sort(points);
@@ -159,7 +157,7 @@ class Search {
     std::vector<Start> free;
     for (const Start& end : ends)
       if (!avoided(end.u.data())) free.push_back(end);
-    std::vector<Start> best = apart(free, options_.ascent.lanes, options_.spread);
+    std::vector<Start> best = apart(free, options_.ascent.lanes, kSame);
     if (best.empty()) return ends;
     look_closer(best);
     AscentOptions last = options_.ascent;

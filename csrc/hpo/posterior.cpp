@@ -16,7 +16,6 @@ constexpr double SHARED_FROM = 4e6;
 // d = 5 and 20, none had a bound above the best value, already with 256 rows, and the 16 best were among the 64 with
 // the largest bounds.
 constexpr std::int64_t BOUNDING = 512, BOUND_FROM = 1024;
-constexpr std::int64_t CLIMB_BOUNDED_FROM = 2048;
 
 // Rows [begin, end) of share t out of `shares`, on borders of PANEL.
 struct Share {
@@ -176,9 +175,8 @@ void Posterior::predict(Mat<const double> U, double* mean, double* var, double* 
   });
 }
 
-void Posterior::score(const Utility& utility, Mat<const double> U, double* value, double* d_value, bool bounded) {
-  const std::int64_t panels = bounded ? std::min(V->panels(), BOUNDING / PANEL) : V->panels();
-  each_group(U, d_value != nullptr, panels, [&](Work& work, Mat<const double> part, std::int64_t first) {
+void Posterior::score(const Utility& utility, Mat<const double> U, double* value, double* d_value) {
+  each_group(U, d_value != nullptr, V->panels(), [&](Work& work, Mat<const double> part, std::int64_t first) {
     if (!d_value) {
       for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_value(utility, work.mean[i], work.var[i]);
       return;
@@ -204,11 +202,6 @@ bool Posterior::bound(const Utility& utility, Mat<const double> U, double* value
     for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_bound(utility, work.mean[i], work.var[i]);
   });
   return true;
-}
-
-bool Posterior::climb_bounded(const Utility& utility) const {
-  const bool monotone = utility.kind != UtilityKind::pi && utility.kind != UtilityKind::log_pi;
-  return monotone && V->n() >= CLIMB_BOUNDED_FROM;
 }
 
 void Posterior::covariance(Mat<const double> U, double* mean, double* out) {

@@ -25,15 +25,12 @@ class Posterior {
   // not exist; the gradient is 0 there and in categorical columns.  O(m n^2).
   void predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var);
 
-  // value (m), larger is better, and its gradient d_value (m, d) or null.  With `bounded` the variance is that given
-  // the first BOUNDING rows alone, which is never smaller: O(m n e).
-  void score(const Utility& utility, Mat<const double> U, double* value, double* d_value, bool bounded = false);
+  // value (m), larger is better, and its gradient d_value (m, d) or null.
+  void score(const Utility& utility, Mat<const double> U, double* value, double* d_value);
 
-  // What `score` gives or more.  Exact, and false, where the bounded variance would save nothing.
+  // What `score` gives or more: the variance given the first rows alone, which is never smaller.  Exact, and false,
+  // where that would save nothing.  O(m n e) with BOUNDING rows of V.
   bool bound(const Utility& utility, Mat<const double> U, double* value);
-
-  // Whether a climb is better done on the bounded variance, and ended on the variance itself.
-  bool climb_bounded(const Utility& utility) const;
 
   // The covariance (m, m) of the function at U, without noise, row by row.  O(m n^2 + m^2 n).
   void covariance(Mat<const double> U, double* mean, double* out);
@@ -59,23 +56,15 @@ class Posterior {
 // A posterior with a utility, as the search sees it.
 class PosteriorScorer : public Scorer {
  public:
-  PosteriorScorer(Posterior& posterior, const Utility& utility)
-      : posterior_(posterior), utility_(utility), bounded_(posterior.climb_bounded(utility)) {}
+  PosteriorScorer(Posterior& posterior, const Utility& utility) : posterior_(posterior), utility_(utility) {}
   void score(Mat<const double> U, double* value, double* d_value) override {
-    posterior_.score(utility_, U, value, d_value, bounded_);
+    posterior_.score(utility_, U, value, d_value);
   }
-  bool bound(Mat<const double> U, double* value) override {
-    if (!bounded_) return posterior_.bound(utility_, U, value);
-    score(U, value, nullptr);
-    return false;
-  }
-  Look look() const override { return bounded_ ? Look::bounds : Look::full; }
-  void look_closer(Mat<const double>) override { bounded_ = false; }
+  bool bound(Mat<const double> U, double* value) override { return posterior_.bound(utility_, U, value); }
 
  private:
   Posterior& posterior_;
   Utility utility_;
-  bool bounded_;
 };
 
 }  // namespace hpo

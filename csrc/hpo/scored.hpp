@@ -13,10 +13,6 @@
 
 namespace hpo {
 
-// What the values of a scorer are before `look_closer`: the values; never smaller than these; or a first idea, which
-// far from the points looked at closer can be far too good.
-enum class Look { full, bounds, idea };
-
 // The function that a search maximises. One call scores all rows of U (m, d); a column that does not exist is NaN.
 // value (m) is larger where the point is better; d_value, (m, d) row by row, gets the derivatives by u, 0 in missing
 // and categorical columns, or is nullptr. A batch should cost little more than its longest row: the search counts on
@@ -31,8 +27,9 @@ struct Scorer {
     return false;
   }
 
-  virtual Look look() const { return Look::full; }
-  // From now on `score` gives the values at and around these points.
+  // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.
+  virtual bool vague() const { return false; }
+  // Looks closer: from now on `score` gives the values at and around these points.
   virtual void look_closer(Mat<const double>) {}
 };
 
@@ -86,8 +83,6 @@ class Scored {
     for (std::int64_t i = first; i < first + m; ++i) value_[i] = or_worst(value_[i]);
   }
 
-  // From now on all values are bounds.
-  void doubt() { std::fill(exact_.begin(), exact_.end(), 0); }
   void clear() {
     points_.clear();
     value_.clear();
