@@ -232,6 +232,16 @@ void Factor::inverse(double* out, std::int64_t ld, int threads) const {
   });
 }
 
+double Factor::inverse_diagonal(std::int64_t i) const {
+  double sum = 0.0;
+  for (std::int64_t p = i / PANEL; p < panels(); ++p)
+    for (std::int64_t r = 0; r < rows(p); ++r) {
+      const double v = p * PANEL + r < i ? 0.0 : panel(p)[r * stride(p) + i];
+      sum += v * v;
+    }
+  return sum;
+}
+
 void Factor::gram(std::int64_t count, const double* x, double* a, double* u, int threads) const {
   const Kernels& k = kernels();
   const std::int64_t padded = ld(), size = count * padded, shares = shares_of(n_);

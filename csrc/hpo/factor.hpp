@@ -66,6 +66,9 @@ class Factor {
   // The inverse (n, ld) of the matrix, V'V.  O(n^3 / 3).
   void inverse(double* out, std::int64_t ld, int threads) const;
 
+  // (K^-1)_ii.  O(n).
+  double inverse_diagonal(std::int64_t i) const;
+
   double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
 
  private:

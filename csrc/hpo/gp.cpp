@@ -250,7 +250,7 @@ void GaussianProcess::predict(Mat<const double> U, double* mean, double* var, do
 
 void GaussianProcess::score(Utility utility, Mat<const double> U, double* value) {
   check_points(U, "U");
-  utility.best = warp_.best;
+  utility.best = incumbent();
   const Utility what = with_margin(utility);
   if (!is_local()) return posterior().score(what, U, value, nullptr);
   each_local(U, [&](Posterior& near, Mat<const double> u, std::int64_t i) { near.score(what, u, value + i, nullptr); });

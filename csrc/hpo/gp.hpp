@@ -153,6 +153,7 @@ class GaussianProcess {
   Posterior& posterior();
   FitData observed(std::int64_t n) const;
   double advance_factor(double work);
+  double incumbent();
   void push_pending(const double* u);
   void drop_pending();
   void rank(std::int64_t first);
