@@ -77,10 +77,14 @@ class Asker:
         """
         with self.lock:
             while self._owed:
-                process, mine, mine_owner = self._owed[-1]
+                # Taken out first: another thread may come to owe something while the journal is at work.
+                owed = process, mine, mine_owner = self._owed.pop()
                 if process == os.getpid():  # a forked child owes nothing for its parent
-                    self._journal.give_back(mine, mine_owner)
-                self._owed.pop()
+                    try:
+                        self._journal.give_back(mine, mine_owner)
+                    except BaseException:
+                        self._owed.append(owed)
+                        raise
             while True:
                 rows, numbers = self._journal.reserve(n, owner, total, max_attempts)
                 trials = [Trial(self._copy(row.params or {}), row.number) for row in rows]

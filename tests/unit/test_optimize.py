@@ -19,6 +19,7 @@ import pytest
 
 from hpo_fast.errors import NothingToAsk, StorageError, StudyError
 from hpo_fast.space import Float, Space
+from hpo_fast.storage.owner import current_owner
 from hpo_fast.strategies.base import Pending, Proposal
 from hpo_fast.strategies.random import RandomSearch
 from hpo_fast.study import Study, minimize
@@ -189,6 +190,30 @@ def test_a_result_that_cannot_be_kept_is_named_and_its_trial_comes_back(value: f
     study.optimize(x, total_trials=3)
     assert [(t.number, t.value) for t in study.trials] == [(i, t.params["x"]) for i, t in enumerate(study.trials)]
     assert len(study.trials) == 3
+
+
+def test_two_trials_that_cannot_be_given_back_both_come_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make()
+    asker, give_back, owner = study._asker, study._journal.give_back, current_owner()
+    first, _, third = (trial.number for trial in asker.ask(3, owner))
+    asked: list[list[int]] = []
+
+    def unsteady(numbers: list[int], whose: str | None) -> None:
+        asked.append(numbers)
+        if len(asked) == 2:  # while one is given back at last, another thread has one that cannot be
+            other = threading.Thread(target=asker.give_back, args=([third], owner))
+            other.start()
+            other.join(60)
+        elif len(asked) < 5:
+            raise StorageError("the disk is full.")
+        give_back(numbers, whose)
+
+    monkeypatch.setattr(study._journal, "give_back", unsteady)
+    asker.give_back([first], owner)
+    with pytest.raises(StorageError, match="disk is full"):
+        study.ask()
+    assert [trial.number for trial in study.ask(2)] == [first, third]
+    assert asked == [[first], [first], [third], [third], [third]]
 
 
 def test_what_is_somebody_elses_by_now_is_not_given_back(make: Make) -> None:
