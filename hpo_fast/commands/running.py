@@ -47,11 +47,14 @@ def unfinished(study: Study, total: int | None) -> bool:
 
 
 def keep_total(study: Study, total: int | None) -> None:
-    """Keep the total for `resume`, unless it is below what the study has; say what the user may not expect."""
-    if total is None:
+    """Keep the total for `resume`, unless it is below what the study has; say what the user may not expect.
+
+    A total of 0 only makes the file: nobody wants to resume up to it.
+    """
+    if not total:
         return
     there, kept = study.total_trials, study.attrs.get(TOTAL)
-    if there >= total > 0:
+    if there >= total:
         say(f"the total of {total} trials is reached, {there} were asked so far; a larger --trials goes on")
     if total >= there or kept is None:
         keep(study, TOTAL, total)

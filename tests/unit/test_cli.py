@@ -172,6 +172,18 @@ def test_a_total_that_becomes_smaller_is_said(folder: Path, capsys: pytest.Captu
     assert hpo.Study.load("study.db").attrs["total_trials"] == 4
 
 
+def test_a_total_of_0_only_makes_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert optimize("--strategy", "grid", objective="of_grid", space="grid", trials="0") == 0
+    assert "total_trials" not in hpo.Study.load("study.db").attrs
+    capsys.readouterr()
+    assert main(["resume", "study.db"]) == 0
+    assert ", no limit" in capsys.readouterr().err
+    assert len(hpo.Study.load("study.db").trials) == 3
+    assert optimize("--name", "other", "--timeout", "0", trials="50") == 0
+    assert optimize("--name", "other", trials="0") == 0
+    assert hpo.Study.load("study.db", "other").attrs["total_trials"] == 50
+
+
 @pytest.mark.parametrize(("code", "said"), [("3", "sys.exit(3)"), ("0", "sys.exit(0)"), ("", "sys.exit()")])
 def test_an_objective_that_ends_the_process_is_a_failed_run(
     folder: Path, capsys: pytest.CaptureFixture[str], code: str, said: str
