@@ -24,6 +24,8 @@ def current_owner() -> str:
 def _host() -> str:
     """Name the place in which pids mean something: the host, and the pid namespace (containers may share a host name).
 
+    A container that is started again is another place, so trials of its former life wait for Study.release.
+
     Reference: pid_namespaces(7).
     """
     try:

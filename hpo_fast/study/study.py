@@ -254,7 +254,10 @@ class Study:
         self._journal.finish(_number(trial), Result(TrialState.FAILED, reason=readable(str(reason))))
 
     def release(self, trial: Trial | int) -> None:
-        """Let a running trial wait for the next worker; for one whose worker died on another host.
+        """Let a running trial wait for the next worker; for one whose worker died where this process cannot see it.
+
+        That is on another host, or in another container: a container that is started again does not see the processes
+        of its former life either. `pending()` gives the numbers that may be meant.
 
         Raises:
             StudyError: when there is no such trial, or it was told.
