@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpo_fast.backends.base import Surrogate
     from hpo_fast.space.layout import Layout
 
-__all__ = ["BACKENDS", "MOST_THREADS", "gaussian_process", "uniforms"]
+__all__ = ["BACKENDS", "gaussian_process", "read_threads", "uniforms"]
 
 BACKENDS = ("auto", "cpu", "reference")
 MOST_THREADS = 1024  # as of HPO_FAST_NUM_THREADS; each has its own scratch memory
@@ -61,13 +61,7 @@ def gaussian_process(
     """
     if backend not in BACKENDS:
         raise BackendUnavailable(f"backend must be one of {', '.join(BACKENDS)}, but got {backend!r}; take one")
-    if n_threads is not None:
-        integer = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
-        if not integer or not 1 <= n_threads <= MOST_THREADS:
-            raise ValueError(
-                f"n_threads must be an integer from 1 to {MOST_THREADS}, or None, but got {n_threads!r}; None uses "
-                "every core"
-            )
+    n_threads = read_threads(n_threads)
     if backend == "reference":
         from hpo_fast.backends import reference
 
@@ -99,3 +93,20 @@ def gaussian_process(
         n_threads=n_threads,
     )
     return handle
+
+
+def read_threads(n_threads: Any) -> int | None:
+    """Reads an argument n_threads: an integer from 1 to MOST_THREADS, also one of NumPy, or None for the default.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if n_threads is None:
+        return None
+    integer = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
+    if not integer or not 1 <= n_threads <= MOST_THREADS:
+        raise ValueError(
+            f"n_threads must be an integer from 1 to {MOST_THREADS}, or None, but got {n_threads!r}; None uses every "
+            "core"
+        )
+    return int(n_threads)

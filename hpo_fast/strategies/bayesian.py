@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hpo_fast.backends import BACKENDS, MOST_THREADS, gaussian_process
+from hpo_fast.backends import BACKENDS, gaussian_process, read_threads
 from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.strategies._initial import InitialDesign, few_points
@@ -157,20 +157,20 @@ class BayesianOptimization(Strategy):
             raise StrategyError(
                 f"BayesianOptimization: backend must be one of {', '.join(map(repr, BACKENDS))}, but got {backend!r}."
             )
-        for argument, value, most in (
-            ("n_initial", n_initial, math.inf),
-            ("n_threads", n_threads, MOST_THREADS),
-            ("memory_limit", memory_limit, math.inf),
-        ):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
-                rule = "an integer >= 1" if most == math.inf else f"an integer from 1 to {most}"
+        for argument, value in (("n_initial", n_initial), ("memory_limit", memory_limit)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise StrategyError(
-                    f"BayesianOptimization: {argument} must be {rule}, but got {value!r}; leave it out for the default."
+                    f"BayesianOptimization: {argument} must be an integer >= 1, but got {value!r}; leave it out for "
+                    "the default."
                 )
+        try:
+            threads = read_threads(n_threads)
+        except ValueError as error:
+            raise StrategyError(f"BayesianOptimization: {error}.") from None
         self._acquisition = acquisition
         self._kernel, self._backend, self._deterministic = kernel, backend, bool(deterministic)
         self._surrogate, self._memory_limit = surrogate, memory_limit
-        self._n_initial, self._n_threads = n_initial, n_threads
+        self._n_initial, self._n_threads = n_initial, threads
         self._utility = Utility("ucb", acquisition.beta) if isinstance(acquisition, UCB) else Utility(str(acquisition))
 
     def config(self) -> dict[str, Any]:

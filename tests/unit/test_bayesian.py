@@ -432,6 +432,12 @@ def test_thread_counts_out_of_range(wrong):
         GaussianProcess(2, n_threads=wrong)
 
 
+def test_thread_counts_of_numpy():
+    strategy = BayesianOptimization(n_threads=np.int64(2))
+    assert json.dumps(strategy.config()["n_threads"]) == "2"
+    assert GaussianProcess(2, n_threads=np.uint8(2)).n == 0
+
+
 @pytest.fixture
 def early(monkeypatch):
     """Spread refits from 24 observations on, each over five asks and more."""
