@@ -383,7 +383,12 @@ class Study:
         return Trials(self._journal)
 
     def find_trial(self, number: int) -> TrialRecord | None:
-        """Give the trial of that number; None when there is none, or it has no parameters yet."""
+        """Give the trial of that number; None when there is none, or it has no parameters yet.
+
+        Raises:
+            StudyError: when `number` is no integer.
+        """
+        number = _integer(number, "number must be the number of a trial", "give an integer, such as trial.number")
         known = 0 <= number < self._journal.numbers()[0]
         rows = self._journal.rows(number, number + 1) if known else []
         return as_record(self._journal, rows[0]) if rows else None
@@ -489,12 +494,16 @@ def _number(trial: Trial | int) -> int:
                 "trial must come from a study, but this one was made by hand and has no number; use add_trial."
             )
         return trial.number
-    if isinstance(trial, bool):
-        raise StudyError(f"trial must be a Trial or its number, but got {trial!r}.")
-    try:
-        number = operator.index(trial)
-    except TypeError:
-        raise StudyError(f"trial must be a Trial or its number, but got {trial!r}.") from None
+    number = _integer(trial, "trial must be a Trial or its number", "give what ask gave")
     if not -(2**63) <= number < 2**63:  # SQLite's integers
         raise refuse_told(number, None)
     return number
+
+
+def _integer(given: Any, rule: str, advice: str) -> int:
+    try:
+        if not isinstance(given, bool):
+            return operator.index(given)
+    except TypeError:
+        pass
+    raise StudyError(f"{rule}, but got {given!r}; {advice}.")

@@ -651,6 +651,7 @@ def test_what_a_study_says_of_itself(make: Make) -> None:
     found = study.find_trial(1)
     assert found is not None and found.params == b.params
     assert study.find_trial(3) is None and study.find_trial(-1) is None and study.find_trial(2**70) is None
+    assert study.find_trial(np.int64(1)) == found
 
 
 def test_wrong_things_are_named(make: Make) -> None:
@@ -664,6 +665,9 @@ def test_wrong_things_are_named(make: Make) -> None:
         (StudyError, "values must have one", lambda: study.add_trials([{"x": 0.1}], 1.0)),
         (StudyError, "values must hold 2 numbers", lambda: two.add_trials([{"x": 0.1}] * 2, [[1.0, 2.0], [1.0]])),
         (StudyError, "states must have one", lambda: study.add_trials([{"x": 0.1}], [1.0], states=5)),  # type: ignore[arg-type]
+        (StudyError, "number must be the number of a trial, but got '3'; give an", lambda: study.find_trial("3")),  # type: ignore[arg-type]
+        (StudyError, "number must be the number of a trial, but got True", lambda: study.find_trial(True)),
+        (StudyError, "trial must be a Trial or its number, but got 1.0; give", lambda: study.tell(1.0, 2.0)),  # type: ignore[arg-type]
         (StudyError, "no trial 1180591620717411303424", lambda: study.tell(2**70, 1.0)),
         (StudyError, "no trial -1180591620717411303424", lambda: study.release(-(2**70))),
         (StudyError, "attrs must be JSON-able", lambda: study.tell(study.ask(), Outcome(1.0, attrs=[1]))),  # type: ignore[arg-type]
