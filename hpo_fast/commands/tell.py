@@ -35,9 +35,6 @@ def run(args: argparse.Namespace) -> int:
         value = json.loads(args.value)
     except ValueError:
         raise Usage(f"VALUE must be JSON, a number or a list of numbers, but got {args.value!r}.") from None
-    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    if any(isinstance(one, bool) for one in parts):  # Python counts them as numbers
-        raise Usage(f"VALUE must be JSON, a number or a list of numbers, but got {args.value!r}.")
     study = stored.load(args.file, args.name)
     try:
         study.tell(args.number, value)

@@ -112,7 +112,7 @@ class Objectives:
                 where there is no number.
 
         Raises:
-            StudyError: when `told` is no number, or not one for each objective.
+            StudyError: when `told` is no number, or not one for each objective. True and False are none.
         """
         if self.names is not None and isinstance(told, Mapping):
             if set(told) != set(self.names):
@@ -171,13 +171,19 @@ def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]
             numbers.append(None)
             continue
         try:
-            if isinstance(item, (str, bytes)) or getattr(item, "ndim", None):  # float() would take "1" and array([1.0])
+            # float() would take "1", array([1.0]) and True.
+            if isinstance(item, (str, bytes, bool)) or getattr(item, "ndim", None):
+                raise TypeError
+            if str(getattr(item, "dtype", "")).endswith("bool"):  # of NumPy, torch and others
                 raise TypeError
             numbers.append(float(item))
         except OverflowError:  # an integer beyond the range of floats
             numbers.append(float("inf"))
         except (TypeError, ValueError):
-            raise StudyError(f"{argument} must hold numbers, but got {_short(item)} ({type(item).__name__}).") from None
+            raise StudyError(
+                f"{argument} must hold numbers, but got {_short(item)} ({type(item).__name__}); convert it where a "
+                "number is meant."
+            ) from None
     return numbers
 
 

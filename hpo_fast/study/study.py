@@ -241,7 +241,8 @@ class Study:
             attrs: anything JSON-able to be kept with the trial.
 
         Raises:
-            StudyError: when there is no such trial, it was told before, or the value is a string or of wrong length.
+            StudyError: when there is no such trial, it was told before, or the value is a string, True or False, or of
+                wrong length.
         """
         self._journal.finish(_number(trial), read_one(self._objectives, value, constraints, state, attrs))
 

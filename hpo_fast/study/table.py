@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,8 +150,10 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
     try:
+        if _has_truth(rows):  # NumPy counts it as a number
+            raise ValueError("True or False")
         raw = np.asarray(rows)
-        if raw.dtype.kind not in "fiubO":
+        if raw.dtype.kind not in "fiuO":
             raise ValueError(f"an array of {raw.dtype}")
         table = raw.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -163,3 +166,15 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
         shape = f"({m},)" if width == 1 else f"({m}, {width})"
         raise StudyError(f"{argument} must have the shape {shape}, a row a trial, but got {raw.shape}.")
     return table
+
+
+def _has_truth(rows: npt.NDArray[Any] | list[Any]) -> bool:
+    """Tell whether a truth value is among the numbers."""
+    if isinstance(rows, np.ndarray):
+        if rows.dtype.kind != "O":
+            return bool(rows.dtype.kind == "b")
+        rows = rows.ravel().tolist()
+    kinds = set(map(type, rows))
+    if kinds & {list, tuple}:
+        kinds |= set(map(type, chain.from_iterable(row for row in rows if isinstance(row, list | tuple))))
+    return not kinds.isdisjoint((bool, np.bool_))

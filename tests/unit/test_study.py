@@ -163,6 +163,28 @@ def test_telling_no_number_fails_the_trial(make: Make) -> None:
     assert study.pareto_front == []
 
 
+@pytest.mark.parametrize("truth", [True, np.True_, np.array(True)])
+def test_a_truth_value_is_no_number(truth: Any, make: Make) -> None:
+    study = make(space=X, constraints=1)
+    trial = study.ask()
+    point = {"x": 0.5}
+    for told in (truth, [truth], Outcome(truth)):
+        with pytest.raises(StudyError, match="value must hold numbers, but got"):
+            study.tell(trial, told, constraints=[0.0])
+        with pytest.raises(StudyError, match="value must hold numbers, but got"):
+            study.add_trial(point, told, constraints=[0.0])
+    with pytest.raises(StudyError, match="constraints must hold numbers, but got"):
+        study.tell(trial, 1.0, constraints=[truth])
+    truth = bool(truth) if isinstance(truth, np.ndarray) else truth
+    tables: list[Any] = [[truth, 1.0], [[truth], [1.0]], [(1.0,), (truth,)], np.array([1, 0], dtype=bool)]
+    for told in [*tables, np.array([truth, None], dtype=object)]:
+        with pytest.raises(StudyError, match="values must hold a number for each trial, but got"):
+            study.add_trials([point] * 2, told, [0.0, 0.0])
+        with pytest.raises(StudyError, match="constraints must hold a number for each trial, but got"):
+            study.add_trials([point] * 2, [0.0, 0.0], told)
+    assert [record.state for record in study.trials] == [TrialState.RUNNING]
+
+
 def test_attrs_are_kept(make: Make) -> None:
     study = make()
     study.tell(study.ask(), 1.0, attrs={"epochs": np.int64(3), "curve": np.array([0.5, 0.25]), "who": ("a", "b")})
