@@ -58,7 +58,7 @@ class Warp {
     if (!std::isfinite(y)) return false;
     if (order_.empty()) return true;
     if (raw_) return false;
-    return constant_ ? std::fabs(compressed(y) - mean_) > 1e-9 * std::fabs(mean_) : warped(y) < best - FOREIGN;
+    return constant_ ? std::fabs(y / unit_ - mean_) > 1e-9 * std::fabs(mean_) : warped(y) < best - FOREIGN;
   }
 
   // The scale rounded to an eighth of a power of two: what known variances are divided by, so that a tell that moves
@@ -74,7 +74,7 @@ class Warp {
   double worst_ = 0.0;
   bool raw_ = false, constant_ = true;
 
-  // A value in units of `unit_`, so that squares of values near 1e300 stay finite, with its tail compressed.
+  // A value in units of `unit_`, with its tail compressed.
   double compressed(double y) const {
     const double at = y / unit_, excess = at - median_ - t_;
     return excess > 0.0 ? median_ + t_ + t_ * std::min(std::log1p(excess / t_), 12.0) : at;
@@ -84,32 +84,46 @@ class Warp {
     const std::size_t n = order_.size();
     std::sort(order_.begin(), order_.end(),
               [&](std::size_t a, std::size_t b) { return y[a] < y[b] || (y[a] == y[b] && a < b); });
+    // Differences of the largest doubles would overflow. A power of two: no digit changes.
     const double largest = std::max(std::fabs(y[order_.front()]), std::fabs(y[order_.back()]));
-    unit_ = largest > 0.0 ? largest : 1.0;
+    unit_ = largest > 1e300 ? 16.0 : 1.0;
     const auto at = [&](std::size_t i) { return y[order_[i]] / unit_; };
     median_ = n % 2 ? at(n / 2) : 0.5 * (at(n / 2 - 1) + at(n / 2));
     t_ = 1.5 * (at(3 * n / 4) - at(n / 4));
-    if (t_ == 0.0) {  // half of the values are equal
-      double mean = 0.0, square = 0.0;
-      for (std::size_t i = 0; i < n; ++i) mean += at(i) / static_cast<double>(n);
-      for (std::size_t i = 0; i < n; ++i) square += (at(i) - mean) * (at(i) - mean);
-      t_ = 1.5 * std::sqrt(square / static_cast<double>(n));
-    }
+    if (t_ == 0.0) t_ = 1.5 * moments(n, at).deviation;  // half of the values are equal
     for (const std::size_t i : order_) w[i] = compressed(y[i]);
-    double square = 0.0, size = 0.0;
-    mean_ = 0.0;
-    for (const std::size_t i : order_) mean_ += w[i];
-    mean_ /= static_cast<double>(n);
-    for (const std::size_t i : order_) {
-      square += (w[i] - mean_) * (w[i] - mean_);
-      size = std::max(size, std::fabs(w[i]));
-    }
-    deviation_ = std::sqrt(square / static_cast<double>(n));
+    const Moments m = moments(n, [&](std::size_t i) { return w[order_[i]]; });
+    mean_ = m.mean;
+    deviation_ = m.deviation;
     shift = mean_ * unit_;
-    // Constant, as far as doubles can tell.
-    constant_ = deviation_ <= 1e-12 * size || deviation_ * unit_ < std::numeric_limits<double>::min();
+    // Constant: what is left below 1e-12 may be rounding, and nothing can be divided by less than the smallest normal
+    // double.
+    constant_ = deviation_ <= 1e-12 * m.size || deviation_ * unit_ < std::numeric_limits<double>::min();
     if (!constant_) scale = deviation_ * unit_;
     for (const std::size_t i : order_) w[i] = standardised(w[i]);
+  }
+
+  struct Moments {
+    double mean, deviation, size;  // size: the largest absolute value
+  };
+
+  // In units of the size, a power of two, so that 1e300 can be squared, and 1e-300.
+  template <class At>
+  static Moments moments(std::size_t n, At at) {
+    Moments m{0.0, 0.0, 0.0};
+    for (std::size_t i = 0; i < n; ++i) m.size = std::max(m.size, std::fabs(at(i)));
+    if (m.size == 0.0) return m;
+    const double unit = std::exp2(std::ilogb(m.size));
+    const double first = at(0) / unit;  // the mean of equal values is their value
+    for (std::size_t i = 0; i < n; ++i) m.mean += at(i) / unit - first;
+    m.mean = first + m.mean / static_cast<double>(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      const double far = at(i) / unit - m.mean;
+      m.deviation += far * far;
+    }
+    m.deviation = std::sqrt(m.deviation / static_cast<double>(n)) * unit;
+    m.mean *= unit;
+    return m;
   }
 
   double warped(double y) const { return raw_ ? y : standardised(compressed(y)); }

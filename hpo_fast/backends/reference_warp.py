@@ -19,6 +19,8 @@ def warp(y: Array) -> tuple[Array, float, float]:
     good = y[finite]
     if good.size == 0:
         return np.zeros_like(y), 0.0, 1.0
+    unit = 16.0 if np.max(np.abs(good)) > 1e300 else 1.0  # differences of the largest doubles would overflow
+    good = good / unit
     ordered = np.sort(good)
     median = np.median(good)
     fence = 1.5 * (ordered[3 * good.size // 4] - ordered[good.size // 4]) or 1.5 * _rms(
@@ -32,12 +34,12 @@ def warp(y: Array) -> tuple[Array, float, float]:
     shift = _mean(w)
     scale = _rms(w - shift)
     out = np.empty_like(y)
-    if scale <= 1e-12 * np.max(np.abs(w)) or scale < np.finfo(np.float64).tiny:
-        out[finite], scale = 0.0, 1.0
+    if scale <= 1e-12 * np.max(np.abs(w)) or scale * unit < np.finfo(np.float64).tiny:
+        out[finite], scale = 0.0, 1.0 / unit
     else:
         out[finite] = (w - shift) / scale
     out[~finite] = np.max(out[finite])
-    return out, shift, scale
+    return out, shift * unit, scale * unit
 
 
 def _mean(x: Array) -> float:
