@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,16 @@ def test_imports_run_downward(path: Path) -> None:
         if other not in LEVEL:  # `from hpo_fast import Name`: the package itself
             other = "__init__"
         assert LEVEL[other] >= LEVEL[room], f"{path.name} imports {name} from above"
+
+
+def test_no_room_of_the_space_leads_back_to_itself() -> None:
+    rooms = {path.stem: path for path in (PACKAGE / "space").glob("*.py") if path.stem != "__init__"}
+    below = {
+        room: {name.split(".")[2] for name in imported(path) if name.startswith("hpo_fast.space.")}
+        for room, path in rooms.items()
+    }
+    assert below["space"] > {"codes", "layout"}
+    TopologicalSorter(below).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "strategies").glob("*.py")), ids=lambda p: p.stem)

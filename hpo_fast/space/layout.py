@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from hpo_fast.space.codes import Scale
 
 CONTINUOUS, ORDERED, CATEGORICAL = 0, 1, 2
 
@@ -63,30 +60,40 @@ class Layout:
                 value.setflags(write=False)
 
 
+class Block(Protocol):
+    """One row of the Layout, as a scale gives it: kind, size, low, log_low and log_high of the parameter."""
+
+    kind: int
+    size: int
+    low_float: float
+    log_low: float
+    log_high: float
+
+
 def make_layout(
-    scales: Sequence[Scale],
+    blocks: Sequence[Block],
     order: Sequence[int],
     conditions: Sequence[Sequence[tuple[int, Sequence[tuple[float, float]]]]],
 ) -> Layout:
     """Lower a space to arrays.
 
     Args:
-        scales: one for each parameter.
+        blocks: one for each parameter.
         order: positions of the parameters, parents before children.
         conditions: for each parameter, its conditions: the parent's position and the intervals of the parent's code.
     """
     rows = [(child, parent, spans) for child, own in enumerate(conditions) for parent, spans in own]
     ends = [end for _, _, spans in rows for end in spans]
-    b = len(scales)
+    b = len(blocks)
     return Layout(
         d=b,
         b=b,
         start=np.arange(b + 1, dtype=np.int64),
-        kind=np.array([scale.kind for scale in scales], dtype=np.int32),
-        size=np.array([scale.size for scale in scales], dtype=np.int64),
-        low=np.array([scale.low_float for scale in scales]),
-        log_low=np.array([scale.log_low for scale in scales]),
-        log_high=np.array([scale.log_high for scale in scales]),
+        kind=np.array([block.kind for block in blocks], dtype=np.int32),
+        size=np.array([block.size for block in blocks], dtype=np.int64),
+        low=np.array([block.low_float for block in blocks]),
+        log_low=np.array([block.log_low for block in blocks]),
+        log_high=np.array([block.log_high for block in blocks]),
         order=np.array(order, dtype=np.int64),
         cond_child=np.array([child for child, _, _ in rows], dtype=np.int64),
         cond_parent=np.array([parent for _, parent, _ in rows], dtype=np.int64),
