@@ -139,6 +139,8 @@ class Strategy(ABC):
     def start(self, space: Space, n_objectives: int, n_constraints: int, seed: int) -> None:
         """Begin a study, forgetting any earlier one, and say at once what cannot be done.
 
+        A study that began may come to nothing, where its file cannot be written: then the next one starts it again.
+
         Args:
             space: the search space.
             n_objectives: objectives of the study, >= 1.

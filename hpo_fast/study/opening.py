@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hpo_fast.errors import StorageError, StudyError
 from hpo_fast.space import Space
@@ -50,6 +50,7 @@ def open_study(
     """
     check_durability(durability)
     given = None if strategy is None else own_strategy(strategy)
+    wanted = None if given is None else _config(given)  # refused before the strategy is started and a file is made
     new_seed = drawn(seed)
     chosen = None
     if not os.path.exists(read_path(storage)):  # the strategy may refuse, and then there should be no file
@@ -59,20 +60,23 @@ def open_study(
     if stored is None:
         if chosen is None:
             chosen = _started(given or make_strategy(None), space, objectives, new_seed)
-        config = as_json(chosen.config(), "the strategy's config")
+        config = _config(chosen) if wanted is None else wanted
         stored, new = file.find_or_add(name, space.to_json(), objectives.to_json(), new_seed, chosen.name, config)
     if new:
         return Opened(file, stored, chosen)
     _check_same(file, stored, space, objectives, seed)
-    if given is None:
+    if given is None or wanted is None:
         return Opened(file, stored, None)
     if given is not chosen or stored.seed != new_seed:  # the second: somebody made the study while we made it as well
         _started(given, space, objectives, stored.seed)
-    config = as_json(given.config(), "the strategy's config")
-    if (given.name, config) != (stored.strategy, stored.config):
-        file.change_strategy(stored.id, given.name, config)
-        stored = stored._replace(strategy=given.name, config=config)
+    if (given.name, wanted) != (stored.strategy, stored.config):
+        file.change_strategy(stored.id, given.name, wanted)
+        stored = stored._replace(strategy=given.name, config=wanted)
     return Opened(file, stored, given)
+
+
+def _config(strategy: Strategy) -> dict[str, Any]:
+    return as_json(strategy.config(), "the strategy's config")
 
 
 def _started(strategy: Strategy, space: Space, objectives: Objectives, seed: int) -> Strategy:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from hpo_fast.errors import BackendUnavailable, NothingToAsk, SpaceError, StudyError, StudyFinished
+from hpo_fast.errors import BackendUnavailable, NothingToAsk, SpaceError, StorageError, StudyError, StudyFinished
 from hpo_fast.space import Categorical, Constant, Float, Int, Space
 from hpo_fast.strategies.base import Observations, Pending, Proposal, Strategy
 from hpo_fast.strategies.grid import GridSearch
@@ -652,6 +652,25 @@ def test_a_strategy_is_started_once(make: Make) -> None:
     if study.storage is not None:
         Study(X, strategy, storage=study.storage).ask()
         assert strategy.starts == [7, 7]
+
+
+def test_a_strategy_whose_study_fails_can_begin_another(tmp_path: Path) -> None:
+    class Odd(Recorder):
+        kept: ClassVar[Any] = {1j}
+
+        def config(self) -> dict[str, Any]:
+            return {"kept": self.kept}
+
+    odd = Odd([0.5, 0.25])
+    with pytest.raises(StudyError, match="the strategy's config must be JSON-able"):
+        Study(X, odd, storage=tmp_path / "study.db")
+    assert "seed" not in vars(odd), "it is not even started"
+    assert not list(tmp_path.iterdir())
+    Odd.kept = 1
+    with pytest.raises(StorageError):
+        Study(X, odd, storage=tmp_path / "absent" / "study.db", seed=3)
+    study = Study(X, odd, storage=tmp_path / "study.db", seed=4)
+    assert (odd.seed, study.ask()["x"]) == (4, 0.5)
 
 
 def test_what_a_study_says_of_itself(make: Make) -> None:
