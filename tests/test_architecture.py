@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import tomllib
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -172,6 +173,19 @@ def test_the_core_includes_itself_and_the_standard_library(path: Path) -> None:
             target = name.strip('"')
             assert (CSRC / target).exists() or (path.parent / target).exists(), name
     assert "std::cout" not in text and "printf(" not in text
+
+
+def test_a_name_of_the_core_means_one_thing() -> None:
+    """Two classes of one name, in two headers, break the rule of one definition where both are linked together."""
+    names = [
+        name
+        for path in CSRC.rglob("*.hpp")
+        for name in re.findall(
+            r"^(?:struct|class|enum class) (\w+)[^;\n]*\{", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+    assert len(names) > 30
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_long_rooms_have_a_reason() -> None:

@@ -60,8 +60,8 @@ struct Cell {
   }
 };
 
-// Kernels of a mixture; the arrays of block j begin at j * stride.
-struct Kernels {
+// Some kernels of a mixture; the arrays of block j begin at j * stride.
+struct Part {
   std::int64_t count = 0, stride = 0;
   const double* code = nullptr;        // centres; NaN where the point lacks the block
   const double* inside = nullptr;      // log_inside of numeric blocks
@@ -96,10 +96,10 @@ class LogSum {
 class Mixture {
  public:
   // A choice flips to any one other with probability 1/(size + kernels_in_all), the prior's kernel counted.
-  Mixture(const Layout& layout, std::vector<Kernels> parts, double prior, double kernels_in_all)
+  Mixture(const Layout& layout, std::vector<Part> parts, double prior, double kernels_in_all)
       : layout_(&layout), parts_(std::move(parts)), prior_(prior), kernels_in_all_(kernels_in_all) {
     std::int64_t most = 0;
-    for (const Kernels& part : parts_) most = std::max(most, part.count);
+    for (const Part& part : parts_) most = std::max(most, part.count);
     term_.resize(static_cast<std::size_t>(most));
   }
 
@@ -108,7 +108,7 @@ class Mixture {
     LogSum sum;
     sum.add(0.0, prior_);
     double total = prior_;
-    for (const Kernels& part : parts_) {
+    for (const Part& part : parts_) {
       std::copy(part.log_weight, part.log_weight + part.count, term_.begin());
       for (std::int64_t j = 0; j < layout_->b; ++j) {
         const double code = u[layout_->column(j)];
@@ -126,7 +126,7 @@ class Mixture {
     sum.add(0.0, prior_);
     double total = prior_;
     const Cell cell(*layout_, j, code);
-    for (const Kernels& part : parts_) {
+    for (const Part& part : parts_) {
       const double* centre = part.code + j * part.stride;
       for (std::int64_t k = 0; k < part.count; ++k) {
         const bool has = !std::isnan(centre[k]);
@@ -147,7 +147,7 @@ class Mixture {
 
  private:
   const Layout* layout_;
-  std::vector<Kernels> parts_;
+  std::vector<Part> parts_;
   double prior_, kernels_in_all_;
   std::vector<double> term_, memo_;
 
@@ -160,7 +160,7 @@ class Mixture {
   }
 
   // Adds the log factor of block j to each term.
-  void multiply(const Kernels& part, std::int64_t j, const Cell& cell) {
+  void multiply(const Part& part, std::int64_t j, const Cell& cell) {
     const double* centre = part.code + j * part.stride;
     if (layout_->kind[j] == CATEGORICAL) {
       const double size = static_cast<double>(layout_->size[j]), near = 0.5 / size;
@@ -183,7 +183,7 @@ class Mixture {
   }
 
   template <class Width>
-  void multiply_numeric(const Kernels& part, std::int64_t j, const Cell& cell, Width width) {
+  void multiply_numeric(const Part& part, std::int64_t j, const Cell& cell, Width width) {
     const double* centre = part.code + j * part.stride;
     const double* inside = part.inside + j * part.stride;
     if (cell.hi == cell.lo) {  // the loop that takes the time: no branch, no call but the logarithm of a shared width
@@ -199,7 +199,7 @@ class Mixture {
   }
 
   // Few values and many kernels: each value's factor once.
-  void multiply_by_table(const Kernels& part, std::int64_t j, const Cell& cell) {
+  void multiply_by_table(const Part& part, std::int64_t j, const Cell& cell) {
     const double* centre = part.code + j * part.stride;
     const double* inside = part.inside + j * part.stride;
     memo_.assign(static_cast<std::size_t>(layout_->size[j]), std::numeric_limits<double>::quiet_NaN());

@@ -169,7 +169,7 @@ Parzen::Bad Parzen::bad(Mat<const double> pending, const Good& good) const {
 }
 
 Mixture Parzen::mixture(const Good& good) const {
-  Kernels kernels;
+  Part kernels;
   kernels.count = kernels.stride = good.count;
   kernels.code = good.code.data();
   kernels.inside = good.inside.data();
@@ -181,7 +181,7 @@ Mixture Parzen::mixture(const Good& good) const {
 }
 
 Mixture Parzen::mixture(const Bad& bad) const {
-  Kernels window, pending;
+  Part window, pending;
   window.count = held();
   window.stride = config_.window;
   window.code = code_.data();
