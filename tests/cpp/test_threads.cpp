@@ -1,0 +1,102 @@
+// Every verb with more threads than one, and two objects at once, for the thread sanitizer. What comes out must not
+// depend on who else is at work: a region that finds the pool taken runs alone.
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "histories.hpp"
+#include "hpo/parzen.hpp"
+
+namespace {
+
+using hpo::GaussianProcess;
+
+// Runs `make` in `count` threads at once, and checks that each gives what it gives alone.
+template <class Make>
+void same_at_once(int count, Make make) {
+  std::vector<std::vector<double>> found(static_cast<std::size_t>(count));
+  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        found[static_cast<std::size_t>(i)] = make(i);
+      } catch (...) {
+        errors[static_cast<std::size_t>(i)] = std::current_exception();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+  for (int i = 0; i < count; ++i) CHECK(!found[static_cast<std::size_t>(i)].empty());
+  for (int i = 0; i < count; ++i) CHECK(found[static_cast<std::size_t>(i)] == make(i));
+}
+
+void add(std::vector<double>& all, const std::vector<double>& more) {
+  all.insert(all.end(), more.begin(), more.end());
+}
+
+// What a study does with a model, from the first tell to an ask after a fit; NaN marks columns that do not exist.
+std::vector<double> everything(std::int64_t n, int threads, std::uint64_t seed) {
+  const History h(n), probe(70);
+  GaussianProcess gp(h.arrays, config(threads));
+  h.tell(gp, 0, n - 3);
+  for (std::int64_t i = n - 3; i < n; ++i) h.tell(gp, i, 1);
+  gp.refit();
+  std::vector<double> all = gp.theta();
+  add(all, predict(gp, probe.points(0, 70)));
+  std::vector<double> gradient(all.size());
+  all.push_back(gp.log_likelihood({gp.theta().data(), 7}, gradient.data(), true));
+  add(all, gradient);
+  const auto found = gp.maximise({hpo::UtilityKind::log_ei}, 2, probe.points(0, 2), {seed, 4}, {}, false);
+  add(all, found.U);
+  add(all, found.values);
+  add(all, found.optima);
+  std::replace_if(all.begin(), all.end(), [](double x) { return std::isnan(x); }, -1.0);
+  return all;
+}
+
+}  // namespace
+
+// Long enough for shared passes over V, shared block rows of a likelihood and candidates in groups.
+TEST(threads_share_a_long_history) {
+  const std::int64_t n = 1100;
+  const History h(n), probe(130);
+  GaussianProcess gp(h.arrays, config(3));
+  h.tell(gp, 0, n - 20);
+  gp.begin_refit(n - 40);
+  for (std::int64_t i = n - 20; i < n; ++i) {
+    h.tell(gp, i, 1);
+    gp.advance_refit(2e7);
+  }
+  GaussianProcess one(h.arrays, config(1));
+  h.tell(one, 0, n);
+  const auto a = predict(gp, probe.points(0, 130)), b = predict(one, probe.points(0, 130));
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK_NEAR(a[i], b[i], 1e-8 * (1.0 + std::fabs(a[i])));
+  gp.truncate(n - 30);
+  CHECK(gp.n() == n - 30);
+}
+
+TEST(threads_fit_and_search) {
+  const auto found = everything(270, 2, 3);
+  CHECK(found == everything(270, 2, 3));
+}
+
+TEST(threads_two_models_at_once) {
+  same_at_once(2, [](int i) { return everything(120 + 10 * i, 2, static_cast<std::uint64_t>(i)); });
+}
+
+TEST(threads_two_densities_at_once) {
+  same_at_once(2, [](int i) {
+    const History h(200 + i);
+    hpo::Parzen parzen(h.arrays, {});
+    parzen.append(h.points(0, h.n), {h.Y.data(), h.n});
+    std::vector<double> U(static_cast<std::size_t>(24 * h.d)), values(24);
+    parzen.propose(h.points(0, 3), {1, 2}, {U.data(), 24, h.d}, values.data());
+    return values;
+  });
+}
