@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from hpo_fast_bench.compare import PEERS, compare
+from hpo_fast_bench.compare import compare
 from hpo_fast_bench.machine import cores
+from hpo_fast_bench.methods import PEERS
 from hpo_fast_bench.parts import NAMES
 from hpo_fast_bench.report import report
 

@@ -19,12 +19,9 @@ from typing import Any
 
 from hpo_fast_bench import machine, parts
 from hpo_fast_bench.child import ChildFailed, call
-from hpo_fast_bench.methods import OPTUNA_GP, SKLEARN, MissingPeer, need
+from hpo_fast_bench.methods import PACKAGES, MissingPeer, need
 from hpo_fast_bench.parts import Part, Unit
 from hpo_fast_bench.report import table
-
-PEERS = ("optuna", "sklearn")
-_PACKAGES = {"optuna": OPTUNA_GP, "sklearn": SKLEARN}
 
 
 def say(text: str) -> None:
@@ -56,7 +53,7 @@ class Store:
             if user == "ours":
                 depends["ours"] = machine.our_code()
             else:
-                depends[user] = [machine.version(name) for name in _PACKAGES[user]]
+                depends[user] = [machine.version(name) for name in PACKAGES[user]]
         digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:12]
         return self._folder / f"{unit.key}-{digest}.json"
 
@@ -99,22 +96,44 @@ def run_part(part: Part, folder: Path, threads: int, quick: bool, peers: Sequenc
     """
     document: dict[str, Any] = {"part": part.name, "title": part.title, "note": part.note, "quick": quick}
     try:
-        if part.peer is not None and part.peer not in peers:
-            raise MissingPeer(f"needs the peer {part.peer}, which --peers leaves out")
+        if part.peer is not None:
+            asked_for(part.peer, peers)
         need(*part.needs)
     except MissingPeer as missing:
         document |= {"status": "not run", "reason": str(missing), "rows": [], "units": {}}
     else:
-        document |= _measured(part, Store(folder, part.name), threads, quick)
+        document |= _measured(part, Store(folder, part.name), threads, quick, peers)
     write(folder / f"{part.name}.json", document)
     print(table(document), flush=True)
     return document
 
 
-def _measured(part: Part, store: Store, threads: int, quick: bool) -> dict[str, Any]:
+def asked_for(peer: str, peers: Sequence[str]) -> None:
+    """Raises MissingPeer where --peers leaves it out."""
+    if peer not in peers:
+        raise MissingPeer(f"needs the peer {peer}, which --peers leaves out")
+
+
+def left_out(part: Part, unit: Unit, peers: Sequence[str]) -> str:
+    """Why a unit with a further peer than its part's own cannot be measured; empty: it can."""
+    try:
+        for user in unit.uses:
+            if user not in ("ours", part.peer):
+                asked_for(user, peers)
+                need(*PACKAGES[user])
+    except MissingPeer as missing:
+        return str(missing)
+    return ""
+
+
+def _measured(part: Part, store: Store, threads: int, quick: bool, peers: Sequence[str]) -> dict[str, Any]:
     units = part.units(quick)
     results: dict[str, Any] = {}
     failures: list[str] = []
+    without = {unit.key: why for unit in units if (why := left_out(part, unit, peers))}
+    units = [unit for unit in units if unit.key not in without]
+    if not units:
+        return {"status": "not run", "reason": "; ".join(sorted(set(without.values()))), "rows": [], "units": {}}
 
     def one(unit: Unit) -> None:
         try:
@@ -127,10 +146,10 @@ def _measured(part: Part, store: Store, threads: int, quick: bool) -> dict[str, 
         for future in [pool.submit(one, unit) for unit in units]:
             future.result()
     if failures:
-        return {"status": "failed", "reason": "\n".join(failures), "rows": [], "units": results}
+        return {"status": "failed", "reason": "\n".join(failures), "rows": [], "units": results, "left_out": without}
     ordered: Mapping[str, Any] = {unit.key: results[unit.key] for unit in units}
     rows = [asdict(row) for row in part.rows({key: kept["result"] for key, kept in ordered.items()})]
-    return {"status": "measured", "rows": rows, "units": ordered}
+    return {"status": "measured", "rows": rows, "units": ordered, "left_out": without}
 
 
 def summary(documents: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -143,6 +162,10 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for status in ("failed", "not run"):
         lines += [f"{status.upper()}: {d['part']} ({d['reason']})" for d in documents if d["status"] == status]
+    for document in documents:
+        for why in sorted(set(document.get("left_out", {}).values())):
+            count = sum(other == why for other in document["left_out"].values())
+            lines.append(f"LEFT OUT: {document['part']}, {count} of its measurements ({why})")
     others = [name for name in parts.NAMES if name not in {document["part"] for document in documents}]
     return [*lines, f"NOT ASKED FOR: {', '.join(others)}"] if others else lines
 

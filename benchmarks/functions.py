@@ -13,6 +13,9 @@ Vector = npt.NDArray[np.float64]
 
 BRANIN_MIN = 0.3978873577297384  # 10/(8 pi), at (pi, 2.275) among others
 CAMEL_MIN = -1.031628453489877  # Newton's method in mpmath from (0.0898, -0.7126)
+# The root of 4 x^3 - 32 x + 5 at the left, by Newton's method, and half of x^4 - 16 x^2 + 5 x there.
+STYBLINSKI_BEST = -2.903534027771177
+STYBLINSKI_MIN = -39.166165703771415
 HARTMANN3_MIN = -3.862779787332660
 HARTMANN6_MIN = -3.322368011415513
 
@@ -77,6 +80,11 @@ def levy(x: Vector) -> float:
 def rastrigin(x: Vector) -> float:
     """Minimum 0 at the origin."""
     return float(np.sum(x * x + 10 * (1 - np.cos(2 * np.pi * x))))
+
+
+def styblinski(x: Vector) -> float:
+    """Styblinski-Tang, the mean over the coordinates; minimum STYBLINSKI_MIN at (STYBLINSKI_BEST, ..)."""
+    return float(np.mean(x**4 - 16 * x * x + 5 * x) / 2)
 
 
 def ellipsoid(x: Vector) -> float:

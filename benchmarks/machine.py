@@ -13,7 +13,10 @@ from typing import Any
 
 import hpo_fast
 
-PACKAGES = ("numpy", "scipy", "optuna", "torch", "greenlet", "scikit-learn", "threadpoolctl")
+PACKAGES = (
+    *("numpy", "scipy", "optuna", "torch", "greenlet", "cmaes", "scikit-learn", "botorch", "gpytorch"),
+    *("bayesian-optimization", "threadpoolctl"),
+)
 
 
 def describe(threads: int) -> dict[str, Any]:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from hpo_fast_bench.machine import version
+from hpo_fast_bench.peers import BayesOptSession, BoTorchSession, Columns, OptunaCmaSession, OptunaSession, suggest
 
-from hpo_fast import Between, Categorical, Float, Int, Space, Study
+from hpo_fast import Space, Study
 
-Columns = Mapping[str, npt.NDArray[np.float64]]
+__all__ = ["METHODS", "PACKAGES", "PEERS", "MissingPeer", "OurSession", "Session", "need", "suggest"]
 
 # What the extra `bench` installs, and the least version of each.
-LEAST = {"optuna": (5, 0), "torch": (2, 0), "greenlet": (3, 0), "threadpoolctl": (3, 0), "scikit-learn": (1, 5)}
+LEAST = {
+    "optuna": (5, 0),
+    "torch": (2, 0),
+    "greenlet": (3, 0),
+    "threadpoolctl": (3, 0),
+    "scikit-learn": (1, 5),
+    "botorch": (0, 16),
+    "gpytorch": (1, 14),
+    "bayesian-optimization": (3, 0),
+    "cmaes": (0, 12),
+    "matplotlib": (3, 8),
+}
 # Optuna's GPSampler needs torch, climbs in batches only with greenlet, and takes the threads that suit it best only
 # with threadpoolctl.
 OPTUNA_GP = ("optuna", "torch", "greenlet", "threadpoolctl")
 SKLEARN = ("scikit-learn", "threadpoolctl")
+# What `--peers` calls them, and what each needs.
+PACKAGES = {
+    "optuna": OPTUNA_GP,
+    "optuna_tpe": ("optuna", "threadpoolctl"),
+    "optuna_cmaes": ("optuna", "cmaes"),
+    "sklearn": SKLEARN,
+    "botorch": ("botorch", "gpytorch", "torch", "threadpoolctl"),
+    "bayes_opt": ("bayesian-optimization", *SKLEARN),
+}
+PEERS = tuple(PACKAGES)
 
 
 class MissingPeer(RuntimeError):
@@ -40,10 +62,10 @@ class Session(Protocol):
 
 
 class OurSession:
-    """A Study in memory."""
+    """A Study, in memory where no path is given."""
 
-    def __init__(self, space: Space, seed: int, strategy: Any) -> None:
-        self.study = Study(space, strategy, seed=seed)
+    def __init__(self, space: Space, seed: int, strategy: Any, storage: str | None = None) -> None:
+        self.study = Study(space, strategy, seed=seed, storage=storage)
 
     def add(self, columns: Columns, values: npt.NDArray[np.float64]) -> None:
         self.study.add_trials(columns, values)
@@ -55,63 +77,11 @@ class OurSession:
     def tell(self, value: float) -> None:
         self.study.tell(self._trial, value)
 
-
-class OptunaSession:
-    """An Optuna study in memory, asked as its users do: define by run."""
-
-    def __init__(self, space: Space, seed: int, sampler: Any) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = space
-        self.study = optuna.create_study(sampler=sampler)
-
-    def add(self, columns: Columns, values: npt.NDArray[np.float64]) -> None:
-        import optuna
-
-        distributions: dict[str, Any] = {}
-        for name, parameter in self._space.items():
-            if not isinstance(parameter, Float):
-                raise ValueError(f"a history holds numbers only, but {name!r} is {parameter!r}; take another space")
-            distributions[name] = optuna.distributions.FloatDistribution(parameter.low, parameter.high)
-        rows = zip(*(columns[name].tolist() for name in distributions), strict=True)
-        self.study.add_trials(
-            optuna.trial.create_trial(
-                params=dict(zip(distributions, row, strict=True)), distributions=distributions, value=float(value)
-            )
-            for row, value in zip(rows, values, strict=True)
-        )
-
-    def ask(self) -> dict[str, Any]:
-        self._trial = self.study.ask()
-        return suggest(self._trial, self._space)
-
-    def tell(self, value: float) -> None:
-        self.study.tell(self._trial, value)
-
-
-def suggest(trial: Any, space: Space) -> dict[str, Any]:
-    """Ask an Optuna trial for the parameters that exist; parents are declared before children."""
-    params: dict[str, Any] = {}
-    for name, p in space.items():
-        if not all(_holds(condition, params) for condition in p.conditions):
-            continue
-        if isinstance(p, Float):
-            params[name] = trial.suggest_float(name, p.low, p.high, log=p.log, step=p.step)
-        elif isinstance(p, Int):
-            params[name] = trial.suggest_int(name, p.low, p.high, log=p.log, step=p.step)
-        elif isinstance(p, Categorical):
-            params[name] = trial.suggest_categorical(name, p.choices)
-        else:
-            raise ValueError(f"a problem has Float, Int and Categorical parameters, but {name!r} is {p!r}")
-    return params
-
-
-def _holds(condition: Any, params: Mapping[str, Any]) -> bool:
-    if condition.parent not in params:
-        return False
-    value = params[condition.parent]
-    return any(a.low <= value <= a.high if isinstance(a, Between) else a == value for a in condition.allowed)
+    def note(self) -> dict[str, Any]:
+        """What the strategy decided for the trial asked last."""
+        record = self.study.find_trial(self._trial.number)
+        assert record is not None
+        return dict(record.note)
 
 
 def need(*packages: str) -> None:
@@ -127,27 +97,29 @@ def need(*packages: str) -> None:
         raise MissingPeer(f"needs {', '.join(missing)}: pip install {' '.join(install)}")
 
 
-def _ours(space: Space, seed: int, threads: int) -> OurSession:
+def bayesian(surrogate: str | None, threads: int) -> Any:
+    """The strategy; `surrogate` is forced where it is given."""
     from hpo_fast import BayesianOptimization
 
-    return OurSession(space, seed, BayesianOptimization(n_threads=threads))
+    forced = {} if surrogate is None else {"surrogate": surrogate}
+    return BayesianOptimization(n_threads=threads, **forced)
 
 
-def _random(space: Space, seed: int, threads: int) -> OurSession:
-    return OurSession(space, seed, "random")
+def _bayesian(surrogate: str | None) -> Callable[[Space, int, int], OurSession]:
+    return lambda space, seed, threads: OurSession(space, seed, bayesian(surrogate, threads))
+
+
+def _named(strategy: str) -> Callable[[Space, int, int], OurSession]:
+    return lambda space, seed, threads: OurSession(space, seed, strategy)
 
 
 def _optuna_gp(space: Space, seed: int, threads: int) -> OptunaSession:
-    need(*OPTUNA_GP)
+    need(*PACKAGES["optuna"])
     import optuna
     import torch
 
     torch.set_num_threads(threads)
     return OptunaSession(space, seed, optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False))
-
-
-def _tpe(space: Space, seed: int, threads: int) -> OurSession:
-    return OurSession(space, seed, "tpe")
 
 
 def _optuna_tpe(space: Space, seed: int, threads: int) -> OptunaSession:
@@ -157,12 +129,35 @@ def _optuna_tpe(space: Space, seed: int, threads: int) -> OptunaSession:
     return OptunaSession(space, seed, optuna.samplers.TPESampler(seed=seed))  # its default: multivariate, constant liar
 
 
+def _optuna_cmaes(space: Space, seed: int, threads: int) -> OptunaSession:
+    need(*PACKAGES["optuna_cmaes"])
+    return OptunaCmaSession(space, seed)
+
+
+def _botorch(space: Space, seed: int, threads: int) -> BoTorchSession:
+    need(*PACKAGES["botorch"])
+    import torch
+
+    torch.set_num_threads(threads)
+    return BoTorchSession(space, seed)
+
+
+def _bayes_opt(space: Space, seed: int, threads: int) -> BayesOptSession:
+    need(*PACKAGES["bayes_opt"])
+    return BayesOptSession(space, seed)
+
+
 # name -> factory(space, seed, threads)
 METHODS: dict[str, Callable[[Space, int, int], Session]] = {
-    "hpo_fast": _ours,
-    "hpo_fast_random": _random,
+    "hpo_fast": _bayesian(None),
+    "hpo_fast_exact": _bayesian("exact"),
+    "hpo_fast_vecchia": _bayesian("vecchia"),
+    "hpo_fast_random": _named("random"),
+    "tpe": _named("tpe"),
     "optuna_gp": _optuna_gp,
-    "tpe": _tpe,
     "optuna_tpe": _optuna_tpe,
+    "optuna_cmaes": _optuna_cmaes,
+    "botorch": _botorch,
+    "bayes_opt": _bayes_opt,
 }
-OPTUNA_STARTUP = 10  # GPSampler's default n_startup_trials: with fewer told trials it samples at random
+STARTUP = 10  # GPSampler's default n_startup_trials, and BoTorch's here: with fewer told trials they draw at random

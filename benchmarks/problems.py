@@ -49,11 +49,11 @@ def vector(params: Params) -> fn.Vector:
     return np.array(list(params.values()), dtype=np.float64)
 
 
-def _named(x: Any) -> dict[str, float]:
+def named(x: Any) -> dict[str, float]:
     return {f"x{j}": float(value) for j, value in enumerate(x)}
 
 
-def _on_vector(f: Callable[[fn.Vector], float]) -> Callable[[Params], float]:
+def on_vector(f: Callable[[fn.Vector], float]) -> Callable[[Params], float]:
     return lambda params: f(vector(params))
 
 
@@ -67,7 +67,7 @@ def _place(j: int) -> float:
     return 0.5 + (0.2 + 0.15 * fraction) * (1 if j % 3 else -1)
 
 
-def _shifted(optimum: float, width: float, d: int) -> Space:
+def shifted(optimum: float, width: float, d: int) -> Space:
     lows = [optimum - width * _place(j) for j in range(d)]
     return _box(*((low, low + width) for low in lows))
 
@@ -146,45 +146,45 @@ def _all() -> list[Problem]:
         x0=Float(-1.0, 1.0),
         x1=Float(-1.0, 1.0),
     )
-    camels: dict[str, Any] = {"first": "camel", "second": "camel", **_named(_CAMEL_BEST)}
+    camels: dict[str, Any] = {"first": "camel", "second": "camel", **named(_CAMEL_BEST)}
     logs = Space({f"x{j}": Float(1e-6, 1.0, log=True) for j in range(12)})
     narrow = LIBRARY + "; the domain is its usual narrow one, [-2, 2] x [-1, 1]"
     return [
         Problem(
-            "branin2", exact, _box((-5.0, 10.0), (0.0, 15.0)), _on_vector(fn.branin), 0.0, fn.BRANIN_MIN,
-            _named(_BRANIN_BEST), LIBRARY,
+            "branin2", exact, _box((-5.0, 10.0), (0.0, 15.0)), on_vector(fn.branin), 0.0, fn.BRANIN_MIN,
+            named(_BRANIN_BEST), LIBRARY,
         ),
         Problem(
-            "hartmann3", exact, _box(*[unit] * 3), _on_vector(fn.hartmann3), 0.0, fn.HARTMANN3_MIN,
-            _named(_H3_BEST), LIBRARY,
+            "hartmann3", exact, _box(*[unit] * 3), on_vector(fn.hartmann3), 0.0, fn.HARTMANN3_MIN,
+            named(_H3_BEST), LIBRARY,
         ),
         Problem(
-            "hartmann6", exact, _box(*[unit] * 6), _on_vector(fn.hartmann6), 0.0, fn.HARTMANN6_MIN,
-            _named(_H6_BEST), LIBRARY,
+            "hartmann6", exact, _box(*[unit] * 6), on_vector(fn.hartmann6), 0.0, fn.HARTMANN6_MIN,
+            named(_H6_BEST), LIBRARY,
         ),
         Problem(
-            "rosenbrock4", exact, _box(*[(-5.0, 10.0)] * 4), _on_vector(fn.rosenbrock), 0.0, 0.0,
-            _named([1.0] * 4), LIBRARY,
+            "rosenbrock4", exact, _box(*[(-5.0, 10.0)] * 4), on_vector(fn.rosenbrock), 0.0, 0.0,
+            named([1.0] * 4), LIBRARY,
         ),
         Problem(
-            "ackley10", exact, _shifted(0.0, 20.0, 10), _on_vector(fn.ackley), 0.0, 0.0,
-            _named([0.0] * 10), LIBRARY + "; shifted domain of width 20",
+            "ackley10", exact, shifted(0.0, 20.0, 10), on_vector(fn.ackley), 0.0, 0.0,
+            named([0.0] * 10), LIBRARY + "; shifted domain of width 20",
         ),
         Problem(
-            "levy20", exact, _shifted(1.0, 20.0, 20), _on_vector(fn.levy), 0.0, 0.0,
-            _named([1.0] * 20), LIBRARY + "; shifted domain",
+            "levy20", exact, shifted(1.0, 20.0, 20), on_vector(fn.levy), 0.0, 0.0,
+            named([1.0] * 20), LIBRARY + "; shifted domain",
         ),
         Problem(
-            "camel2_noisy", "noisy", _box((-2.0, 2.0), (-1.0, 1.0)), _on_vector(fn.camel), 0.1, fn.CAMEL_MIN,
-            _named(_CAMEL_BEST), narrow,
+            "camel2_noisy", "noisy", _box((-2.0, 2.0), (-1.0, 1.0)), on_vector(fn.camel), 0.1, fn.CAMEL_MIN,
+            named(_CAMEL_BEST), narrow,
         ),
         Problem(
-            "rastrigin5_noisy", "noisy", _shifted(0.0, 10.24, 5), _on_vector(fn.rastrigin), 2.0, 0.0,
-            _named([0.0] * 5), LIBRARY + "; shifted domain",
+            "rastrigin5_noisy", "noisy", shifted(0.0, 10.24, 5), on_vector(fn.rastrigin), 2.0, 0.0,
+            named([0.0] * 5), LIBRARY + "; shifted domain",
         ),
         Problem(
             "ellipsoid12_noisy", "noisy", logs, _log_ellipsoid, 10.0, 0.0,
-            _named(10.0**_PEAKS), "axis-parallel ellipsoid of condition 100 in the logarithms",
+            named(10.0**_PEAKS), "axis-parallel ellipsoid of condition 100 in the logarithms",
         ),
         Problem(
             "func2c", "mixed", func2c, _func2c, 0.0, 2 * fn.CAMEL_MIN / 10,

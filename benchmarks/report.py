@@ -39,6 +39,7 @@ def table(document: Mapping[str, Any]) -> str:
         for row in rows
     ]
     lines.append(markdown(["figure", *columns, "target", "reached"], cells))
+    lines += [f"left out: {key} ({why})" for key, why in document.get("left_out", {}).items()]
     if document.get("note"):
         lines.append(document["note"])
     # The verb `speed` keeps no units: all of it comes from one machine and one run.

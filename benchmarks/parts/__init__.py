@@ -16,7 +16,8 @@ class Unit:
         key: its name within the part.
         function: "module:function" that the child calls.
         arguments: JSON-able keywords for it.
-        uses: "ours", "optuna", "sklearn": whose code the result depends on.
+        uses: "ours" and names of PEERS: whose code the result depends on. A unit with a peer that its part does not
+            need is left out where that is not there, and the part goes on without it.
         threads: for both sides; None: those of the command.
         scratch: whether the function takes `scratch`, a folder that survives a stop.
         timeout: seconds.
@@ -79,6 +80,7 @@ NAMES = (
     "noop",
     "durability",
     "likelihood",
+    "posterior",
     "fit",
     "memory",
     "acquisition",

@@ -13,7 +13,7 @@ BLOCK_SECONDS = 60.0
 RUNS = 3
 CHOOSING = 5  # steps with each count of threads, before the peer's is chosen
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 def block(step: Step, most: int, seconds: float = BLOCK_SECONDS, least: int = 1) -> list[float]:

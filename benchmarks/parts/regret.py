@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hpo_fast_bench.methods import OPTUNA_GP
 from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts import regret_table as table
 from hpo_fast_bench.problems import PROBLEMS
-from hpo_fast_bench.statistics import NOT_WORSE, normalised_regret, upper_bound
+from hpo_fast_bench.statistics import NOT_WORSE
 
 TRIALS = 60
 SEEDS = 10
-RANDOM_SEEDS = 20  # of random search, whose median is the yardstick
-USES = {"hpo_fast": ("ours",), "hpo_fast_random": ("ours",), "optuna_gp": ("optuna",)}
+METHODS = ("hpo_fast", "optuna_gp")
 QUICK = ("branin2", "func2c")
 
 
 def _units(quick: bool) -> list[Unit]:
-    trials, seeds, random_seeds = (12, 2, 2) if quick else (TRIALS, SEEDS, RANDOM_SEEDS)
-    units = []
-    for method in USES:
-        for problem in QUICK if quick else PROBLEMS:
-            count = random_seeds if method == "hpo_fast_random" else seeds
-            arguments = {"method": method, "problem": problem, "seeds": list(range(count)), "n_trials": trials}
-            function = "hpo_fast_bench.run:measure"
-            # One thread a process, two processes: no time is compared here.
-            units.append(Unit(f"{method}--{problem}", function, arguments, USES[method], threads=1, scratch=True))
-    return units
-
-
-def _final(result: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([values[max(values, key=int)] for values in result["best"].values()])
+    if quick:
+        return table.units(METHODS, QUICK, 12, 2, 2)
+    return table.units(METHODS, list(PROBLEMS), TRIALS, SEEDS)
 
 
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     names = [name for name in PROBLEMS if f"optuna_gp--{name}" in results]
-    ours, theirs, rows = [], [], []
-    for name in names:
-        problem = PROBLEMS[name]
-        yardstick = float(np.median(_final(results[f"hpo_fast_random--{name}"])))
-        pair = [
-            normalised_regret(_final(results[f"{method}--{name}"]), problem.optimum, yardstick)
-            for method in ("hpo_fast", "optuna_gp")
-        ]
-        ours.append(pair[0])
-        theirs.append(pair[1])
-        rows.append(_row(f"{name} ({problem.kind}, d = {problem.space.d})", pair[0][None], pair[1][None]))
-    mine, other = np.array(ours), np.array(theirs)
+    mine, other = (np.array([table.regret(results, method, name) for name in names]) for method in METHODS)
+    rows = table.rows(results, *METHODS, names)[:-1]
     for kind in dict.fromkeys(PROBLEMS[name].kind for name in names):
         chosen = [PROBLEMS[name].kind == kind for name in names]
-        rows.append(_row(f"class {kind}", mine[chosen], other[chosen]))
+        rows.append(table.row(f"class {kind}", mine[chosen], other[chosen]))
     plain = [not any(parameter.conditions for parameter in PROBLEMS[name].space.values()) for name in names]
     if 0 < sum(plain) < len(plain):
-        rows.append(_row(f"the {sum(plain)} problems without conditions", mine[plain], other[plain]))
-    overall = _row("all problems", mine, other)
-    reached = bool(overall.cells["upper 95 %"] <= NOT_WORSE)
-    rows.append(replace(overall, target=f"upper bound <= {NOT_WORSE}", reached=reached))
-    return rows
-
-
-def _row(figure: str, ours: Any, theirs: Any) -> Row:
-    cells = {
-        "ours": float(ours.mean()),
-        "peer": float(theirs.mean()),
-        "ours - peer": float((ours - theirs).mean()),
-        "upper 95 %": upper_bound(ours - theirs),
-        "ours better": f"{int(np.sum(ours < theirs))} of {ours.size}",
-    }
-    return Row(figure, cells)
+        rows.append(table.row(f"the {sum(plain)} problems without conditions", mine[plain], other[plain]))
+    return [*rows, table.row("all problems", mine, other, NOT_WORSE)]
 
 
 PART = Part(

@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +19,10 @@ import pytest
 from hpo_fast_bench import child, cli, compare, machine, methods, parts, report, speed
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.parts import blocks
+from hpo_fast_bench.parts.loops import interval, our_loop
 from hpo_fast_bench.problems import PROBLEMS, Problem
-from hpo_fast_bench.run import run, run_seeds
+from hpo_fast_bench.run import before, measure, run, run_seeds
+from hpo_fast_bench.scalable import FUNCTIONS, TASKS, scalable
 from hpo_fast_bench.statistics import normalised_regret, upper_bound
 
 T = TypeVar("T")
@@ -34,9 +37,10 @@ def bench(*arguments: str) -> int:
 # -- problems ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=list(PROBLEMS))
+@pytest.mark.parametrize("problem", TASKS.values(), ids=list(TASKS))
 def test_optimum_is_where_it_is_said_to_be(problem: Problem) -> None:
     u = problem.space.encode(problem.best)
+    assert TASKS[problem.name] is problem
     # The published coordinates have eight digits, and f is flat there: their square is what is left.
     assert problem.f(problem.best) == pytest.approx(problem.optimum, abs=1e-9)
     rng = np.random.default_rng(0)
@@ -62,11 +66,23 @@ def test_the_twelve_are_what_the_comparison_promises() -> None:
     assert {problem.space.d for problem in PROBLEMS.values()} >= {2, 20}
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_scalable_functions_have_their_optimum_off_the_centre(name: str) -> None:
+    problem, noisy = scalable(name, 3), scalable(name, 3, 0.1)
+    assert problem.f(problem.best) == pytest.approx(problem.optimum, abs=1e-9)
+    U = np.random.default_rng(0).random((300, 3))
+    values = [problem.f(problem.space.decode(u)) for u in U]
+    assert min(values) > problem.optimum and problem.f(problem.space.decode(np.full(3, 0.5))) > problem.optimum
+    assert problem.noise == 0.0 and noisy.noise == pytest.approx(0.1 * np.std(values), rel=0.3)
+
+
 def test_history_is_the_same_every_time() -> None:
     one, two, other = history(50, 3, 0), history(50, 3, 0), history(50, 3, 1)
     assert np.array_equal(one.U, two.U) and np.array_equal(one.y, two.y)
     assert not np.array_equal(one.U, other.U)
     assert np.std(one.y - [one.f(u) for u in one.U]) == pytest.approx(0.01, rel=0.5)
+    long = history(5000, 3, 0)  # valued in several pieces
+    assert np.std(long.y - [long.f(u) for u in long.U]) == pytest.approx(0.01, rel=0.05)
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
@@ -78,6 +94,20 @@ def test_noise_is_paired_and_stays_out_of_the_value() -> None:
     for a, b in zip(ours, random, strict=True):
         assert a["told"] - a["value"] == pytest.approx(b["told"] - b["value"], abs=1e-12)
         assert a["told"] != a["value"]
+
+
+def test_runs_go_on_from_a_told_history() -> None:
+    lines = run("hpo_fast_random", "ackley10_noisy", 3, 4, told=50)
+    assert [line["number"] for line in lines] == [-1, 0, 1, 2, 3]
+    columns, values, noise = before("ackley10_noisy", 50, 3)
+    assert lines[0]["value"] == values.min() and np.std(noise) > 0 and len(columns) == 10
+    logs = before("ellipsoid12_noisy", 20, 0)[0]
+    assert min(column.min() for column in logs.values()) < 1e-3  # drawn evenly in the logarithm
+
+
+def test_the_best_of_a_history_counts(tmp_path: Path) -> None:
+    out = measure("hpo_fast_random", "ackley10_noisy", [0], 3, str(tmp_path), 1, told=200)
+    assert out["best"]["0"]["3"] <= before("ackley10_noisy", 200, 0)[1].min()
 
 
 def test_finished_seeds_are_kept(tmp_path: Path) -> None:
@@ -100,14 +130,25 @@ def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
 
 
 def test_interval_holds_one_refit() -> None:
-    from hpo_fast_bench.parts.tell_ask import interval, our_loop
-
     assert interval(30) == 1 and interval(1000) == 100
     n = 70
     session, loop = our_loop(n, 2, 0, 1)
     assert len(loop.timed(interval(n), 60.0, interval(n))) == interval(n)
     fits = ["fit" in record.note for record in session.study.trials[n + 1 :]]
     assert fits == [False] * (interval(n) - 1) + [True]
+    assert loop.refits == 1 and loop.theta(1) == session.study.trials[n].note["fit"]["theta"] != loop.theta(interval(n))
+
+
+@pytest.mark.parametrize("n", [70, 1100])  # the second is fitted in pieces
+def test_interval_can_begin_with_its_refit(n: int) -> None:
+    _, loop = our_loop(n, 2, 0, 1, refit_first=True)
+    loop.timed(interval(n + 1), 0.0, interval(n + 1))
+    begins = [i for i, note in enumerate(loop.notes) if ("refit" if n > 1000 else "fit") in note]
+    assert begins[-1] == 1 and loop.refits == 1
+    loop.timed(1, 0.0, 1)
+    assert ("refit" if n > 1000 else "fit") in loop.notes[-1]
+    U, y = loop.seen(3)
+    assert U.shape == (n + 3, 2) and y[n:].tolist() == loop.told[:3]
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
@@ -133,10 +174,11 @@ def test_a_fast_block_without_its_refit_is_no_success() -> None:
 
     side = {"mean": 1.0, "max": 1.0, "count": 1, "best": 0.0}
     peer = {**side, "threads": 1}
-    for refits, ratio, reached in ((1, 21.0, True), (0, 21.0, False), (1, 19.0, False)):
+    for refits, ratio, reached in ((1, 41.0, True), (0, 41.0, False), (1, 39.0, False)):
         result = {"ours": [{**side, "refits": refits}], "peer": [peer], "ratio": ratio}
-        (row,) = PART.rows({"n100-d5": result})
-        assert row.reached is reached and row.target == ">= 20 x"
+        row, other = PART.rows({"n100-d5": result, "n100-d5-botorch": result})
+        assert row.reached is reached and row.target == ">= 40 x"
+        assert other.reached is None and not other.target
 
 
 def test_a_missed_target_stands_as_missed() -> None:
@@ -160,11 +202,11 @@ def test_a_table_says_where_each_unit_comes_from() -> None:
 
 
 def test_regret_is_also_bounded_without_the_conditional_problem() -> None:
-    from hpo_fast_bench.parts.regret import PART, USES
+    from hpo_fast_bench.parts.regret import METHODS, PART
 
     results = {}
     for name, problem in PROBLEMS.items():
-        for method in USES:
+        for method in (*METHODS, "hpo_fast_random"):
             # Ours is much better on the conditional problem and a little worse on all others.
             above = {"hpo_fast_random": 1.0, "optuna_gp": 0.5}.get(method, 0.0 if "conditional" in name else 0.6)
             best = {str(seed): {"60": problem.optimum + above} for seed in range(3)}
@@ -179,7 +221,7 @@ def test_regret_is_also_bounded_without_the_conditional_problem() -> None:
 def test_long_fits_start_from_the_prior() -> None:
     from hpo_fast_bench.parts.fit import prior_of_logarithms
 
-    mean, sd = prior_of_logarithms(PROBLEMS["hartmann6"].space.layout)
+    mean, sd = prior_of_logarithms(6)
     assert mean == pytest.approx([np.sqrt(2) + 0.5 * np.log(6)] * 6 + [0.0, -4.0])
     assert sd == pytest.approx([np.sqrt(3)] * 6 + [1.0, 1.0])
 
@@ -209,10 +251,11 @@ def test_child_says_why_it_failed() -> None:
 def test_parts_are_complete() -> None:
     for name in parts.NAMES:
         part = parts.part(name)
-        assert part.name == name and (part.peer is None or part.peer in compare.PEERS)
+        assert part.name == name and (part.peer is None or part.peer in methods.PEERS)
         for quick in (True, False):
             keys = [unit.key for unit in part.units(quick)]
             assert len(set(keys)) == len(keys) > 0
+            assert {user for unit in part.units(quick) for user in unit.uses} <= {"ours", *methods.PEERS}
 
 
 def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +287,7 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
 def test_what_a_figure_depends_on_is_measured_anew(
     name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, (unit,) = compare.Store(tmp_path, "fit"), parts.part("fit").units(True)
+    store, (unit, *_) = compare.Store(tmp_path, "fit"), parts.part("fit").units(True)
     before = store.path(unit, 1)
     assert store.path(unit, 1) == before != store.path(unit, 2)
     monkeypatch.setattr(machine, name, value)
@@ -271,6 +314,23 @@ def test_a_part_without_its_peer_says_so(
         'pip install "optuna>=5.0" "threadpoolctl>=3.0"'
     )
     assert f"NOT RUN: tell_ask ({said})" in capsys.readouterr().out
+
+
+def test_a_part_goes_on_without_a_further_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = parts.part("fit")
+    ours, other = parts.part("fit").units(True)[0], parts.Unit("other", "hpo_fast_bench.no:thing", {}, ("botorch",))
+    monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [ours, other]))
+    assert bench("compare", "--quick", "--parts", "fit", "--peers", "optuna", "--out", str(tmp_path)) == 0
+    why = "needs the peer botorch, which --peers leaves out"
+    printed = capsys.readouterr().out
+    assert f"left out: other ({why})" in printed and f"LEFT OUT: fit, 1 of its measurements ({why})" in printed
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert document["status"] == "measured" and list(document["units"]) == [ours.key]
+    monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [other]))
+    assert bench("compare", "--quick", "--parts", "fit", "--peers", "optuna", "--out", str(tmp_path)) == 0
+    assert json.loads((tmp_path / "fit.json").read_text())["status"] == "not run"
 
 
 def test_versions_needed_are_those_of_the_extra() -> None:
@@ -307,7 +367,7 @@ def test_parts_of_ours_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["noop", "likelihood", "acquisition", "tell_ask", "regret"])
+@pytest.mark.parametrize("name", ["noop", "likelihood", "posterior", "acquisition", "tell_ask", "regret"])
 def test_parts_with_peers_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         methods.need(*parts.part(name).needs)
@@ -316,9 +376,9 @@ def test_parts_with_peers_run(name: str, tmp_path: Path, capsys: pytest.CaptureF
     assert bench("compare", "--quick", "--parts", name, "--out", str(tmp_path)) == 0
     document = json.loads((tmp_path / f"{name}.json").read_text())
     assert document["status"] == "measured" and document["rows"]
-    if name == "likelihood":  # both sides must compute the same number
-        assert document["rows"][0]["cells"]["difference"] < 1e-10
-        assert document["rows"][0]["cells"]["gradient difference"] < 1e-8
+    if name in ("likelihood", "posterior"):  # both sides must compute the same numbers
+        for row in document["rows"]:
+            assert row["cells"]["difference"] < 1e-10 and row["cells"]["gradient difference"] < 1e-8
 
 
 # -- the verbs --------------------------------------------------------------------------------------------------------
