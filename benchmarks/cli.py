@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpo_fast_bench.compare import compare
 from hpo_fast_bench.machine import cores
-from hpo_fast_bench.methods import PEERS
+from hpo_fast_bench.methods import PEERS, MissingPeer
 from hpo_fast_bench.parts import NAMES
 from hpo_fast_bench.report import report
 
@@ -33,7 +33,7 @@ def _positive(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares `compare`, `speed` and `report`."""
+    """Declares `compare`, `speed`, `plot` and `report`."""
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     one = verbs.add_parser(
         "compare",
@@ -49,7 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time append, refit, predict, maximise and ask + tell of ours alone",
         description="Runs the asv-style classes of hpo_fast_bench.speed, each case in a process of its own.",
     )
-    for verb in (one, two):
+    four = verbs.add_parser(
+        "plot",
+        help="draw how time and memory grow with the number of trials",
+        description="Measures the part `growth` as `compare` does, what is finished being kept, and draws "
+        "growth-time.svg and growth-memory.svg.",
+    )
+    four.add_argument("--to", type=Path, default=Path("."), metavar="DIR", help="where the pictures go (.)")
+    four.add_argument("--stored", action="store_true", help="measure nothing: draw what --out holds")
+    four.add_argument("--peers", type=_listed(PEERS), default=list(PEERS), help=f"of {','.join(PEERS)} (default: all)")
+    for verb in (one, two, four):
         verb.add_argument("--out", type=Path, default=Path(OUT), metavar="DIR", help=f"where results go ({OUT})")
         verb.add_argument("--threads", type=_positive, default=cores(), help="of either side (default: every core)")
         verb.add_argument("--quick", action="store_true", help="tiny budgets that prove nothing, for tests")
@@ -65,7 +74,27 @@ def run(args: argparse.Namespace) -> int:
         from hpo_fast_bench.speed import speed
 
         return speed(args.out, args.threads, args.quick)
+    if args.verb == "plot":
+        return _plot(args)
     return compare(args.out, args.parts, args.peers, args.threads, args.quick)
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from hpo_fast_bench.compare import run_part, say
+    from hpo_fast_bench.parts import part
+    from hpo_fast_bench.plot import draw, stored
+
+    try:
+        if args.stored:
+            document = stored(args.out)
+        else:
+            document = run_part(part("growth"), args.out, args.threads, args.quick, args.peers)
+        for path in draw(document, args.to):
+            say(f"wrote {path}")
+    except (ValueError, MissingPeer) as error:
+        print(error)
+        return 1
+    return 0
 
 
 def main() -> int:

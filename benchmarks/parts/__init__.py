@@ -81,11 +81,21 @@ NAMES = (
     "durability",
     "likelihood",
     "posterior",
+    "limits",
     "fit",
     "memory",
     "acquisition",
     "tell_ask",
+    "large",
+    "auto",
+    "million",
+    "first_ask",
+    "vecchia",
+    "tpe",
     "regret",
+    "vecchia_further",
+    "further",
+    "growth",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from hpo_fast.backends.reference_search import Search
 from hpo_fast.backends.reference_utility import utility_value
 
 Array = npt.NDArray[np.float64]
-# (layout, U, Y, theta, threads) -> the handle that a search works on, and the one that scores
-Judge = Callable[[Any, Array, Array, Array, int], tuple[Surrogate, Surrogate]]
 MORE = 20
 # Of the independent search, each MORE times: 40,960 candidates and 200 starts. Ours (csrc/hpo/maximise.hpp) scores at
 # most 517 candidates and begins 64 climbs.
@@ -57,7 +55,7 @@ def best_of_search(handle: Surrogate, rows: Array, layout: Any, seed: int, more:
     return np.stack([search.chosen, ours.U[0]])
 
 
-def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: int, judge: Judge) -> tuple[float, str]:
+def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: int, judge: str) -> tuple[float, str]:
     """How good the point of one ask was under the model that it was asked from.
 
     Args:
@@ -67,29 +65,25 @@ def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: i
         seed: of the long searches.
         more: times CANDIDATES and STARTS, and times our own search.
         threads: of the compiled handle.
-        judge: the handle that the search works on, and the one that scores what was found.
+        judge: "reference": the long searches work on the exact compiled handle, and the reference backend scores;
+            "exact" or "vecchia": one compiled handle of that kind does both.
 
     Returns:
         The ratio of its expected improvement to that of the better long search, and which one that was.
     """
     U, y = loop.seen(number)
-    model, scorer = judge(layout, U, y[:, None], np.array([loop.theta(number)]), threads)
+    theta, fitted = loop.fit(number)
+    if judge == "reference":
+        model, scorer = gaussian_process(layout, n_threads=threads), gaussian_process(layout, backend="reference")
+    else:
+        model = scorer = gaussian_process(layout, surrogate=judge, n_threads=threads)
+    for handle in (model,) if model is scorer else (model, scorer):
+        handle.append(U, y[:, None])
+        handle.set_theta(theta, *((fitted,) if judge == "vecchia" else ()))  # the exact one does not depend on it
     standard = (y - model.shift[0]) / model.scale[0]  # right for the best half, where `best` lies
     found = best_of_search(model, np.column_stack([U, standard]), layout, seed, more)
     asked, *others = scorer.score(LOG_EI, np.vstack([loop.U[number], found])).tolist()
     return float(np.exp(asked - max(others))), "reference" if others[0] >= others[1] else "ours"
-
-
-def told(handle: Surrogate, U: Array, Y: Array, theta: Array) -> Surrogate:
-    handle.append(U, Y)
-    handle.set_theta(theta)
-    return handle
-
-
-def by_reference(layout: Any, U: Array, Y: Array, theta: Array, threads: int) -> tuple[Surrogate, Surrogate]:
-    """The compiled handle searches, the reference backend scores."""
-    cpu, reference = (gaussian_process(layout, backend=b, n_threads=threads) for b in ("cpu", "reference"))
-    return told(cpu, U, Y, theta), told(reference, U, Y, theta)
 
 
 def spread(trials: int, sample: int) -> list[int]:
@@ -111,7 +105,7 @@ def measure(n: int, d: int, runs: int, trials: int, sample: int, more: int, thre
             loop.evaluate()
         for number in spread(trials, sample):
             seed = run * 100_000 + n + number
-            ratio, which = grade(loop, session.study.space.layout, number, seed, more, threads, by_reference)
+            ratio, which = grade(loop, session.study.space.layout, number, seed, more, threads, "reference")
             ratios.append(ratio)
             better.append(which)
             numbers.append(n + number)

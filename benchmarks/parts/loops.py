@@ -98,10 +98,10 @@ class Loop:
         """Points and values told before ask `number` (of `U`)."""
         return np.vstack([self._past.U, *self.U[:number]]), np.concatenate([self._past.y, self.told[:number]])
 
-    def theta(self, number: int) -> list[float]:
-        """What the model of ask `number` had for theta."""
-        found: list[float] = next(note["fit"]["theta"] for note in reversed(self.notes[: number + 1]) if "fit" in note)
-        return found
+    def fit(self, number: int) -> tuple[npt.NDArray[np.float64], int]:
+        """Theta (1, p) of the model of ask `number`, and the observations that it was fitted to."""
+        fit = next(note["fit"] for note in reversed(self.notes[: number + 1]) if "fit" in note)
+        return np.array([fit["theta"]]), int(fit["n"])
 
 
 def our_loop(

@@ -136,7 +136,9 @@ def test_interval_holds_one_refit() -> None:
     assert len(loop.timed(interval(n), 60.0, interval(n))) == interval(n)
     fits = ["fit" in record.note for record in session.study.trials[n + 1 :]]
     assert fits == [False] * (interval(n) - 1) + [True]
-    assert loop.refits == 1 and loop.theta(1) == session.study.trials[n].note["fit"]["theta"] != loop.theta(interval(n))
+    theta, fitted = loop.fit(1)
+    assert loop.refits == 1 and fitted == n and loop.fit(interval(n))[1] == n + interval(n)
+    assert theta[0].tolist() == session.study.trials[n].note["fit"]["theta"]
 
 
 @pytest.mark.parametrize("n", [70, 1100])  # the second is fitted in pieces

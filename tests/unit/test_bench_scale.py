@@ -1,0 +1,193 @@
+"""The parts on long histories: their rods, their bookkeeping, and each part once with a budget that proves nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hpo_fast_bench import child, cli, methods, parts, rods
+from hpo_fast_bench.parts import growth, limits, regret_table
+from hpo_fast_bench.parts.loops import before_refit, interval
+
+from hpo_fast.strategies.bayesian import REFIT_GROWTH
+
+
+def bench(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args(arguments))
+
+
+def measured(name: str, folder: Path) -> dict[str, Any]:
+    assert bench("compare", "--quick", "--parts", name, "--out", str(folder)) == 0
+    document: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    assert document["status"] == "measured" and document["rows"]
+    return document
+
+
+# -- rods -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rod_of_the_blas_counts_two_operations_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rods, "_seconds", lambda step: 0.5)
+    assert rods.gemm_rate(100, 1) == pytest.approx(2 * 100**3 / 0.5 / 1e9)
+
+
+def test_the_rod_multiplies() -> None:
+    made: list[Any] = []
+
+    def keep(alpha: float, A: Any, B: Any, c: Any, overwrite_c: int) -> None:
+        made.append((A, B, c, dgemm(alpha, A, B, c=c, overwrite_c=overwrite_c)))
+
+    from scipy.linalg import blas
+
+    dgemm = blas.dgemm
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blas, "dgemm", keep)
+        rods.gemm(20)()
+    ((A, B, C, out),) = made
+    assert np.allclose(A @ B, C) and np.shares_memory(out, C)  # into the memory that was there
+
+
+def test_a_faster_machine_has_more_normalised_seconds() -> None:
+    assert rods.normalised(1.0, rods.REFERENCE_RATE) == 1.0
+    assert rods.normalised(1.0, 2 * rods.REFERENCE_RATE) == 2.0
+
+
+# -- bookkeeping ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [70, 1100, 3000, 9999, 10_000])
+def test_the_refit_is_due_with_the_first_timed_trial(n: int) -> None:
+    first = before_refit(n)
+    assert n < REFIT_GROWTH * (first + 1) and REFIT_GROWTH * first <= n + 1
+    assert interval(n + 1) == pytest.approx(0.1 * (n + 1), abs=1.01)
+
+
+def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:
+    part = parts.part("large")
+    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 1, "best": -1.0}
+    for change, reached in (({}, True), ({"refits": 0}, False), ({"rate": 120.0}, False), ({"max": 0.3}, False)):
+        result = {"ours": [{**block, **change}], "ratios": [1.0], "better": ["ours"]}
+        assert part.rows({"n3000-d5": result})[0].reached is reached
+
+
+def test_fractions_are_of_the_product_beside_them() -> None:
+    part = parts.part("limits")
+    sides = {"ours": [{"mean": 1.0}], "peer": [{"mean": 2.4}], "ratio": 2.4}
+    (row,) = part.rows({"factor-n3000-d5": sides})  # a third of the operations in 1/2.4 of the time
+    assert row.cells["fraction"] == pytest.approx(0.8) and row.target == ">= 75% of dgemm" and row.reached is True
+    (row,) = part.rows({"factor-n10000-d5": sides})
+    assert row.reached is False
+
+
+@pytest.mark.parametrize("kind", ["factor", "gradient", "posterior"])
+def test_every_limit_has_its_step_and_its_operations(kind: str) -> None:
+    handle, _ = limits.model(30, 2, 1)
+    limits.step_of(kind, handle, 2)()
+    assert limits.operations(kind, 2000) / limits.operations(kind, 1000) == (4 if kind == "posterior" else 8)
+    assert parts.part("limits").rows(
+        {f"{kind}-n3000-d20": {"ours": [{"mean": 1.0}], "peer": [{"mean": 1.0}], "ratio": 1}}
+    )
+
+
+def test_memory_is_held_against_the_data() -> None:
+    part = parts.part("million")
+    block = {"mean": 0.1, "max": 0.2, "count": 100, "rate": 90.0, "best": 0.0}
+    result = {"first": 8.0, "ours": block, "bytes": 4 * 8 * 11e6 + 1e9, "ratios": [1.0]}
+    time, memory = part.rows({"n1000000-d10": result})
+    assert time.reached is True and memory.reached is True
+    assert time.cells["mean s, normalised"] == pytest.approx(0.1 + 8.0 / interval(1_000_000))
+    assert part.rows({"n1000000-d10": {**result, "bytes": result["bytes"] + 1e6}})[1].reached is False
+
+
+def test_regret_is_in_units_of_random_search_with_the_same_history() -> None:
+    def found(*above: float) -> dict[str, Any]:
+        return {"best": {str(seed): {"2": value} for seed, value in enumerate(above)}}
+
+    results = {
+        "hpo_fast--levy10_noisy--40": found(0.0, 1.0),
+        "optuna_tpe--levy10_noisy--40": found(2.0, 2.0),
+        "hpo_fast_random--levy10_noisy--40": found(1.0, 2.0, 4.0),
+    }
+    sides = "hpo_fast", "optuna_tpe"
+    one, all_of_them = regret_table.rows(results, *sides, ["levy10_noisy", "ackley10_noisy"], told=40, target=0.0)
+    assert one.cells["ours"] == 0.25 and one.cells["peer"] == 1.0 and one.reached is None
+    assert all_of_them.reached is True and all_of_them.target == "upper bound < 0"
+    (_, other) = regret_table.rows(results, *reversed(sides), ["levy10_noisy"], told=40, target=0.0)
+    assert other.reached is False
+    assert not regret_table.rows(results, *sides, ["ackley10_noisy"], told=40)
+
+
+def test_a_curve_ends_where_a_step_would_take_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def call(function: str, arguments: dict[str, Any], threads: int, timeout: float) -> dict[str, Any]:
+        n = arguments["n"]
+        asked.append(n)
+        if n == 77:
+            raise child.ChildFailed("no memory")
+        return {"mean": 1e-6 * n**2, "max": 1.0, "count": 1, "bytes": 1, "n": n}
+
+    monkeypatch.setattr(growth, "call", call)
+    sizes = [10, 100, 1000, 10_000, 100_000]
+    found = growth.measure("tpe", 2, sizes, 1, str(tmp_path), 1)
+    assert [point["n"] for point in found["points"]] == asked == [10, 100, 1000]
+    assert "n = 10000 would take about 100 s" in found["end"]
+    growth.measure("tpe", 2, [*sizes[:3], 2000], 1, str(tmp_path), 1)
+    assert asked == [10, 100, 1000, 2000]  # what is done is kept
+    assert growth.measure("tpe", 3, [10, 77, 100], 1, str(tmp_path), 1)["end"] == "n = 77: no memory"
+
+
+# -- the pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_from_stored_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    arguments = ["plot", "--stored", "--out", str(tmp_path), "--to", str(tmp_path / "docs")]
+    assert bench(*arguments) == 1 and "must hold growth.json" in capsys.readouterr().out
+    points = [{"n": n, "mean": 1e-3 * n, "bytes": 1e6 + n} for n in (10, 100)]
+    units = {f"{method}-d{d}": {"result": {"points": points}} for method in ("hpo_fast", "optuna_gp") for d in (5, 20)}
+    (tmp_path / "growth.json").write_text(json.dumps({"status": "measured", "units": units}))
+    assert bench(*arguments) == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()}
+    assert set(first) == {"growth-time.svg", "growth-memory.svg"} and all(b"</svg>" in text for text in first.values())
+    assert bench(*arguments) == 0  # the same file, so that a commit shows what changed
+    assert {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()} == first
+    (tmp_path / "growth.json").write_text(json.dumps({"status": "failed", "reason": "why", "units": {}}))
+    assert bench(*arguments) == 1 and "it is failed: why" in capsys.readouterr().out
+
+
+# -- the parts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["large", "million", "first_ask", "limits"])
+def test_parts_of_ours_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # stored studies lie in the working directory meanwhile
+    document = measured(name, tmp_path / "out")
+    assert all(np.isfinite(v) for row in document["rows"] for v in row["cells"].values())
+    if name == "first_ask":
+        results = {key: unit["result"] for key, unit in document["units"].items()}
+        assert {result["kind"] for result in results.values()} == {"model"}
+        assert results["n1100-d2-under_way"]["under way"] == 1
+        assert not list(tmp_path.rglob("*.db"))
+
+
+def test_the_approximate_surrogate_is_held_against_the_exact_one(tmp_path: Path) -> None:
+    for row in measured("vecchia", tmp_path)["rows"]:
+        assert row["reached"] is True  # so few observations are all among the nearest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["auto", "tpe", "further", "vecchia_further", "growth"])
+def test_parts_with_peers_run(name: str, tmp_path: Path) -> None:
+    part = parts.part(name)
+    try:
+        methods.need(*part.needs)
+    except methods.MissingPeer as missing:
+        pytest.skip(str(missing))
+    measured(name, tmp_path)
