@@ -114,13 +114,17 @@ def asked_for(peer: str, peers: Sequence[str]) -> None:
         raise MissingPeer(f"needs the peer {peer}, which --peers leaves out")
 
 
+def further(part: Part, unit: Unit) -> list[str]:
+    """Peers of a unit besides its part's own."""
+    return [user for user in unit.uses if user not in ("ours", part.peer)]
+
+
 def left_out(part: Part, unit: Unit, peers: Sequence[str]) -> str:
-    """Why a unit with a further peer than its part's own cannot be measured; empty: it can."""
+    """Why a unit with a further peer cannot be measured; empty: it can."""
     try:
-        for user in unit.uses:
-            if user not in ("ours", part.peer):
-                asked_for(user, peers)
-                need(*PACKAGES[user])
+        for user in further(part, unit):
+            asked_for(user, peers)
+            need(*PACKAGES[user])
     except MissingPeer as missing:
         return str(missing)
     return ""
@@ -139,15 +143,20 @@ def _measured(part: Part, store: Store, threads: int, quick: bool, peers: Sequen
         try:
             results[unit.key] = store.result(part, unit, unit.threads or threads)
         except ChildFailed as failed:
-            failures.append(f"{unit.key}: {failed}")
             say(f"{part.name}: {unit.key} FAILED: {failed}")
+            if further(part, unit):  # what a peer of no target cannot do must not take the others' rows
+                without[unit.key] = f"failed: {str(failed).splitlines()[-1]}"
+            else:
+                failures.append(f"{unit.key}: {failed}")
 
     with ThreadPoolExecutor(min(part.parallel, machine.cores())) as pool:
         for future in [pool.submit(one, unit) for unit in units]:
             future.result()
     if failures:
         return {"status": "failed", "reason": "\n".join(failures), "rows": [], "units": results, "left_out": without}
-    ordered: Mapping[str, Any] = {unit.key: results[unit.key] for unit in units}
+    if not results:
+        return {"status": "failed", "reason": "; ".join(without.values()), "rows": [], "units": {}}
+    ordered: Mapping[str, Any] = {unit.key: results[unit.key] for unit in units if unit.key in results}
     rows = [asdict(row) for row in part.rows({key: kept["result"] for key, kept in ordered.items()})]
     return {"status": "measured", "rows": rows, "units": ordered, "left_out": without}
 

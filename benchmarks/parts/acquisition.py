@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,30 @@ MORE = 20
 # Of the independent search, each MORE times: 40,960 candidates and 200 starts. Ours (csrc/hpo/maximise.hpp) scores at
 # most 517 candidates and begins 64 climbs.
 CANDIDATES, STARTS = 2048, 10
-MOST_CENTRES = 3000  # lowest told points, in the best 5 % of which by their mean the candidates have their centres
+# Of a long search: candidates and starts of the independent one, and repetitions of our own.
+Effort = Sequence[int]
+OF_MANY = (512, 3, 20)  # on the model of many observations, where a single point costs up to 40 ms
+SMALL = (64, 1, 1)  # of a test
+MOST_CENTRES = 1000  # lowest told points, in the best 5 % of which by their mean the candidates have their centres
 LOG_EI = Utility("log_ei")
 MEDIAN, LOW = 0.95, 0.50
 WANTED = f"median >= {MEDIAN}, 5th percentile >= {LOW}"
 
 
-def best_of_search(handle: Surrogate, rows: Array, layout: Any, seed: int, more: int) -> Array:
+def longer(times: int) -> list[int]:
+    """The effort of searches so many times as long."""
+    return [times * CANDIDATES, times * STARTS, times]
+
+
+def best_of_search(handle: Surrogate, rows: Array, layout: Any, seed: int, effort: Effort) -> Array:
     """Points (2, d): the best of two long searches, one of them independent of the search under test.
 
-    The first is the reference backend's, with `more` times CANDIDATES and STARTS, each climbed by SciPy's L-BFGS-B to
+    The first is the reference backend's, with so many candidates, and starts that are climbed by SciPy's L-BFGS-B to
     convergence; posterior and gradient come from the compiled handle, which the contract tests hold equal to the
-    reference. The second is our own search, `more` times with other random numbers: exactly as many times its
+    reference. The second is our own search, so many times with other random numbers: exactly as many times its
     candidates and starts.
     """
+    candidates, starts, times = effort
     best = float(np.min(rows[:, -1]))
 
     def evaluate(U: Array, gradient: bool) -> tuple[Array, Array | None]:
@@ -45,17 +55,19 @@ def best_of_search(handle: Surrogate, rows: Array, layout: Any, seed: int, more:
         value, by_mean, by_var = utility_value(LOG_EI, mean[:, 0], var[:, 0], best)
         return value, by_mean[:, None] * d_mean[:, 0] + by_var[:, None] * d_var[:, 0]
 
-    points = np.ascontiguousarray(rows[np.argsort(rows[:, -1], kind="stable")[:MOST_CENTRES], :-1])
+    points = np.ascontiguousarray(rows[np.argsort(rows[:, -1], kind="stable")[: min(MOST_CENTRES, candidates)], :-1])
     by_mean_first = points[np.argsort(handle.predict(points)[0][:, 0], kind="stable")]
     none = np.empty((0, points.shape[1]))
-    search = Search(layout, np.random.default_rng([seed, 20]), more * CANDIDATES, more * STARTS)
+    search = Search(layout, np.random.default_rng([seed, 20]), candidates, starts)
     search.run(evaluate, by_mean_first, none, none, none)
-    again = [handle.maximise(LOG_EI, 1, None, (seed + 1_000_003, number)) for number in range(more)]
+    again = [handle.maximise(LOG_EI, 1, None, (seed + 1_000_003, number)) for number in range(times)]
     ours = max(again, key=lambda found: float(found.values[0]))
     return np.stack([search.chosen, ours.U[0]])
 
 
-def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: int, judge: str) -> tuple[float, str]:
+def grade(
+    loop: Loop, layout: Any, number: int, seed: int, effort: Effort, threads: int, judge: str
+) -> tuple[float, str]:
     """How good the point of one ask was under the model that it was asked from.
 
     Args:
@@ -63,7 +75,7 @@ def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: i
         layout: of its space.
         number: which ask, as in `loop.U`; 0 is the one before the clock.
         seed: of the long searches.
-        more: times CANDIDATES and STARTS, and times our own search.
+        effort: of the long searches.
         threads: of the compiled handle.
         judge: "reference": the long searches work on the exact compiled handle, and the reference backend scores;
             "exact" or "vecchia": one compiled handle of that kind does both.
@@ -81,7 +93,7 @@ def grade(loop: Loop, layout: Any, number: int, seed: int, more: int, threads: i
         handle.append(U, y[:, None])
         handle.set_theta(theta, *((fitted,) if judge == "vecchia" else ()))  # the exact one does not depend on it
     standard = (y - model.shift[0]) / model.scale[0]  # right for the best half, where `best` lies
-    found = best_of_search(model, np.column_stack([U, standard]), layout, seed, more)
+    found = best_of_search(model, np.column_stack([U, standard]), layout, seed, effort)
     asked, *others = scorer.score(LOG_EI, np.vstack([loop.U[number], found])).tolist()
     return float(np.exp(asked - max(others))), "reference" if others[0] >= others[1] else "ours"
 
@@ -91,7 +103,7 @@ def spread(trials: int, sample: int) -> list[int]:
     return np.unique(np.linspace(1, trials, min(sample, trials)).round().astype(int)).tolist()
 
 
-def measure(n: int, d: int, runs: int, trials: int, sample: int, more: int, threads: int) -> dict[str, Any]:
+def measure(n: int, d: int, runs: int, trials: int, sample: int, effort: Effort, threads: int) -> dict[str, Any]:
     """Asks the timed trials again, and grades `sample` of each run, evenly spread over the refit interval.
 
     Returns:
@@ -105,7 +117,7 @@ def measure(n: int, d: int, runs: int, trials: int, sample: int, more: int, thre
             loop.evaluate()
         for number in spread(trials, sample):
             seed = run * 100_000 + n + number
-            ratio, which = grade(loop, session.study.space.layout, number, seed, more, threads, "reference")
+            ratio, which = grade(loop, session.study.space.layout, number, seed, effort, threads, "reference")
             ratios.append(ratio)
             better.append(which)
             numbers.append(n + number)
@@ -116,7 +128,7 @@ def _units(quick: bool) -> list[Unit]:
     units = []
     for n, d in [(20, 2)] if quick else list(LEAST_RATIO):
         arguments = {"n": n, "d": d, "runs": 1 if quick else RUNS, "trials": interval(n)}
-        arguments |= {"sample": 2 if quick else 10, "more": 2 if quick else MORE}
+        arguments |= {"sample": 2 if quick else 10, "effort": longer(2 if quick else MORE)}
         units.append(Unit(f"n{n}-d{d}", "hpo_fast_bench.parts.acquisition:measure", arguments))
     return units
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.acquisition import WANTED, good, grade, quality, spread
+from hpo_fast_bench.parts.acquisition import SMALL, WANTED, Effort, good, grade, longer, quality, spread
 from hpo_fast_bench.parts.blocks import RUNS, figures
 from hpo_fast_bench.parts.loops import interval, our_loop
 from hpo_fast_bench.rods import RATE_N, gemm_rate, normalised
@@ -20,11 +20,11 @@ RUNS_OF = {3000: RUNS, 10_000: 1}  # an interval at 10,000 has a thousand trials
 # Graded trials of a run, and how many times candidates and starts the long searches have. At 10,000 a single climb
 # reads the factor of 400 MB twice in every step, so 20 times would be 2,000 s a trial; and the reference backend,
 # which scores elsewhere, would hold ten matrices of 800 MB.
-GRADED = {3000: (4, 20), 10_000: (4, 4)}
+GRADED = {3000: (4, longer(20)), 10_000: (4, longer(4))}
 
 
 def measure(
-    n: int, d: int, runs: int, trials: int, sample: int, more: int, rate_n: int, threads: int, reference: bool
+    n: int, d: int, runs: int, trials: int, sample: int, effort: Effort, rate_n: int, threads: int, reference: bool
 ) -> dict[str, Any]:
     """The interval that begins with a refit, timed as a whole; then some of its asks are graded.
 
@@ -42,7 +42,7 @@ def measure(
         judge = "reference" if reference else "exact"
         for number in spread(trials, sample):
             seed = run * 100_000 + n + number
-            ratio, which = grade(loop, session.study.space.layout, number, seed, more, threads, judge)
+            ratio, which = grade(loop, session.study.space.layout, number, seed, effort, threads, judge)
             ratios.append(ratio)
             better.append(which)
     return {"ours": blocks, "ratios": ratios, "better": better}
@@ -51,9 +51,9 @@ def measure(
 def _units(quick: bool) -> list[Unit]:
     units = []
     for n, d in [(70, 2)] if quick else SIZES:
-        sample, more = (2, 1) if quick else GRADED[n]
+        sample, effort = (2, SMALL) if quick else GRADED[n]
         arguments = {"n": n, "d": d, "runs": 1 if quick else RUNS_OF[n], "trials": interval(n + 1)}
-        arguments |= {"sample": sample, "more": more, "reference": n <= 3000, "rate_n": 300 if quick else RATE_N}
+        arguments |= {"sample": sample, "effort": effort, "reference": n <= 3000, "rate_n": 300 if quick else RATE_N}
         units.append(Unit(f"n{n}-d{d}", "hpo_fast_bench.parts.large:measure", arguments))
     return units
 

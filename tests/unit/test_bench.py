@@ -330,6 +330,16 @@ def test_a_part_goes_on_without_a_further_peer(
     assert f"left out: other ({why})" in printed and f"LEFT OUT: fit, 1 of its measurements ({why})" in printed
     document = json.loads((tmp_path / "fit.json").read_text())
     assert document["status"] == "measured" and list(document["units"]) == [ours.key]
+    # Nor does a failure of that peer take the rows of the others.
+    other = replace(other, uses=("sklearn",))
+    monkeypatch.setattr(methods, "version", lambda package: "99.0")
+    monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [ours, other]))
+    assert bench("compare", "--quick", "--parts", "fit", "--out", str(tmp_path)) == 0
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert document["status"] == "measured" and "No module named 'hpo_fast_bench.no'" in document["left_out"]["other"]
+    monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [other]))
+    assert bench("compare", "--quick", "--parts", "fit", "--out", str(tmp_path)) == 1
+    other = replace(other, uses=("botorch",))
     monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [other]))
     assert bench("compare", "--quick", "--parts", "fit", "--peers", "optuna", "--out", str(tmp_path)) == 0
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "not run"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hpo_fast_bench import child, cli, methods, parts, rods
-from hpo_fast_bench.parts import growth, limits, regret_table
+from hpo_fast_bench.parts import growth, limits, memory, regret_table
 from hpo_fast_bench.parts.loops import before_refit, interval
 
 from hpo_fast.strategies.bayesian import REFIT_GROWTH
@@ -83,6 +84,17 @@ def test_fractions_are_of_the_product_beside_them() -> None:
     assert row.cells["fraction"] == pytest.approx(0.8) and row.target == ">= 75% of dgemm" and row.reached is True
     (row,) = part.rows({"factor-n10000-d5": sides})
     assert row.reached is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be forgotten on Linux alone")
+def test_a_peak_can_be_forgotten() -> None:
+    block = np.ones(2**23)
+    del block
+    before = memory.peak()
+    memory.forget_peak()
+    assert memory.peak() < before - 2**25
+    block = np.ones(2**23)
+    assert memory.peak() > before - 2**24 and block.any()
 
 
 @pytest.mark.parametrize("kind", ["factor", "gradient", "posterior"])
