@@ -7,7 +7,8 @@
 //   values and B batches of gradients        where some are discrete,
 //   enumerate_space values, and nothing else, in a space of no more points than that,
 //   64 values more                           where every point among these is to be avoided,
-//   and, of a scorer that first looks from afar, `last_batches` of gradients and twice ascent.lanes values more.
+//   and, of a scorer that first looks from afar, s values, and for each look its points and `last_batches` of
+//   gradients.
 #pragma once
 
 #include <algorithm>
@@ -37,8 +38,11 @@ struct SearchOptions {
   std::int64_t polish = 8;                           // the best starts, to which the discrete search goes
   std::int64_t alternations = 2;                     // of discrete search and climb
   std::int64_t enumerate_space = 2048;
-  std::int64_t carry = 4;         // local optima handed to the next search
-  std::int64_t last_batches = 4;  // of the climb that follows the closer look
+  std::int64_t carry = 4;  // local optima handed to the next search
+  // Ends that are looked at closer, in turn. Of 48 searches on 10,000 and 100,000 trials at d = 5 and 20, the point
+  // found was worth 0.90 of the best of eleven in the mean (expected improvement), with one look at 16 below 0.7.
+  std::vector<std::int64_t> looks{6, 1};
+  std::int64_t last_batches = 4;  // of the climb that follows
   AscentOptions ascent;
   DiscreteOptions discrete;
 };
@@ -152,21 +156,27 @@ class Search {
     sort(points);
   }
 
-  // From what a first look found to the points to choose from: a closer look at the best, and a short climb.
+  // From what a first look found to the points to choose from: closer looks at fewer and fewer, each with a short
+  // climb. The best of many after one look is often the one that the look served worst.
   std::vector<Start> finish(const std::vector<Start>& ends) {
-    std::vector<Start> free;
+    std::vector<Start> best, left;
     for (const Start& end : ends)
-      if (!avoided(end.u.data())) free.push_back(end);
-    std::vector<Start> best = apart(free, options_.ascent.lanes, kSame);
+      if (!avoided(end.u.data())) best.push_back(end);
     if (best.empty()) return ends;
-    look_closer(best);
     AscentOptions last = options_.ascent;
     last.batches = options_.last_batches;
-    Ascent ascent(layout_, scorer_, input_.lengthscale, last);
-    ascent.climb(best, false, scored_);
+    for (const std::int64_t count : options_.looks) {
+      std::vector<Start> few = apart(best, count, kSame);
+      left.insert(left.begin(), best.begin(), best.end());
+      best.swap(few);
+      look_closer(best);
+      Ascent ascent(layout_, scorer_, input_.lengthscale, last);
+      ascent.climb(best, false, scored_);
+      sort(best);
+      result_.gradients += ascent.evaluations();
+    }
     remember(best);
-    sort(best);
-    result_.gradients += ascent.evaluations();
+    best.insert(best.end(), left.begin(), left.end());  // starts for the next search
     return best;
   }
 
