@@ -112,7 +112,12 @@ class Search {
                                                 options_.eta, options_.spread, start_draws))
       starts.push_back(start_at(row));
     sort(starts);
-    if (scorer_.vague()) look_closer(starts);
+    std::vector<Start> told;  // the best one
+    if (input_.best.rows > 0) told.push_back(start_at(always.front()));
+    if (scorer_.vague()) {
+      look_closer(starts);
+      for (Start& start : told) start.exact = false;
+    }
     Ascent ascent(layout_, scorer_, input_.lengthscale, options_.ascent);
     ascent.climb(starts, true, scored_);
     // One that no batch was left for, or that has nothing to climb with, is worth no more than its bound says.
@@ -123,9 +128,9 @@ class Search {
     std::vector<Start> best, again;
     if (!discrete.empty()) best = apart(starts, options_.polish, options_.spread);
     // What is told scores low, but what differs from it in one block often well: the search goes to the best told too.
-    if (!best.empty() && input_.best.rows > 0) {
-      scored_.make_exact({always.front()});
-      best.push_back(start_at(always.front()));
+    if (!best.empty()) {
+      settle(told);
+      best.insert(best.end(), told.begin(), told.end());
     }
     for (std::int64_t i = 0; i < options_.alternations && !best.empty(); ++i) {
       std::vector<char> moved = discrete.improve(best, discrete_draws);

@@ -47,7 +47,10 @@ class Scored {
   // Points whose value `score` asked for.
   std::int64_t evaluations() const { return evaluations_; }
   const double* point(std::int64_t i) const { return points_.data() + i * d_; }
-  double value(std::int64_t i) const { return value_[i]; }
+  double value(std::int64_t i) const {
+    HPO_CHECK(i >= 0 && i < n());
+    return value_[i];
+  }
 
   // Lets `u`, canonical, wait for the next `score`.
   void add(const double* u) { points_.insert(points_.end(), u, u + d_); }
@@ -58,7 +61,10 @@ class Scored {
     exact_.push_back(1);
   }
   // False where `value` may be more than the value.
-  bool exact(std::int64_t i) const { return exact_[i] != 0; }
+  bool exact(std::int64_t i) const {
+    HPO_CHECK(i >= 0 && i < n());
+    return exact_[i] != 0;
+  }
 
   // Scores all that wait, in one batch, and returns the row of the first of them.
   std::int64_t score() {

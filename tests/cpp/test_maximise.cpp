@@ -47,6 +47,39 @@ struct Fake : hpo::Scorer {
   }
 };
 
+// The same, seen from afar at first: more than the value wherever none of the points looked at closer is near.
+struct Glance : Fake {
+  std::vector<Point> looked;
+  int looks = 0;
+
+  using Fake::Fake;
+
+  bool vague() const override { return true; }
+  void look_closer(hpo::Mat<const double> points) override {
+    CHECK(points.rows > 0 && points.rows <= 16);
+    ++looks;
+    looked.clear();
+    for (std::int64_t i = 0; i < points.rows; ++i) looked.emplace_back(points.row(i), points.row(i) + points.cols);
+  }
+  void score(hpo::Mat<const double> U, double* value, double* d_value) override {
+    Fake::score(U, value, d_value);
+    for (std::int64_t i = 0; i < U.rows; ++i)
+      if (std::none_of(looked.begin(), looked.end(), [&](const Point& p) { return near(p, U.row(i)); }))
+        value[i] += 0.5;
+  }
+
+ private:
+  bool near(const Point& p, const double* u) const {
+    double r2 = 0.0;
+    for (std::size_t j = 0; j < p.size(); ++j) {
+      if (p[j] == u[j] || (std::isnan(p[j]) && std::isnan(u[j]))) continue;
+      const bool choice = layout.kind[static_cast<std::int64_t>(j)] == hpo::CATEGORICAL;
+      r2 += choice || std::isnan(p[j]) || std::isnan(u[j]) ? 1.0 : (p[j] - u[j]) * (p[j] - u[j]);
+    }
+    return r2 < 0.3 * 0.3;
+  }
+};
+
 struct Run {
   std::vector<double> lengthscale, best, carried;
   std::vector<const KnownPoints*> avoid;
@@ -325,6 +358,49 @@ TEST(maximise_small_discrete_space_is_exact) {
   while (layout.next_point(u.data()));
   const SearchResult r = Run()(fake, 1);
   CHECK(r.value == best && r.values == points && r.gradients == 0);
+}
+
+TEST(maximise_looks_closer_before_it_chooses) {
+  for (const int d : {1, 2, 5}) {
+    const Bumps bumps(d, 20, 0.12 * std::sqrt(static_cast<double>(d)));
+    const double best = bumps.best();
+    int reached = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      Glance glance(cube(d), bumps);
+      Run run;
+      run.options.starts = 16;
+      run.best.assign(static_cast<std::size_t>(2 * d), 0.4);
+      reached += run(glance, seed).value >= best + std::log(0.95);
+      CHECK(glance.looks >= 2);
+    }
+    CHECK(reached >= 18);
+  }
+  // With choices, where what the change of one promises is only an idea; and all points of few.
+  LayoutBuilder s, few;
+  s.categorical(4), s.continuous(), s.ordered(6), s.continuous();
+  s.when_index(3, 0, 1, 2);
+  few.categorical(3), few.ordered(7);
+  for (const Layout& layout : {s.build(), few.build()}) {
+    const auto f = [&](const double* u, double* g) {
+      const double k = static_cast<double>(layout.index_of(0, u[0]));
+      if (layout.d == 2) return k - 4.0 * (u[1] - 0.3) * (u[1] - 0.3);
+      const double x = u[1] - 0.2 * k, z = std::isnan(u[3]) ? 0.3 : u[3] - 0.6;
+      if (g != nullptr) g[1] = -2.0 * x, g[3] = std::isnan(u[3]) ? 0.0 : -2.0 * z;
+      return k - x * x - z * z - 2.0 * (u[2] - 0.4) * (u[2] - 0.4);
+    };
+    double best = -kInf;
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      Glance glance(layout, f);
+      Run run;
+      run.options.starts = 16;
+      run.best = layout.d == 2 ? Point{0.5, 0.5} : Point{0.1, 0.5, 0.5, kNan};
+      layout.snap(run.best.data());
+      const SearchResult r = run(glance, seed);
+      best = std::max(best, r.value);
+      CHECK(layout.index_of(0, r.u[0]) == layout.size[0] - 1);
+    }
+    CHECK(best > (layout.d == 2 ? 2.0 - 0.03 : 3.0 - 0.12));
+  }
 }
 
 TEST(maximise_large_discrete_space_comes_near_brute_force) {
