@@ -67,7 +67,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
   const std::int64_t before = n(), failed_before = failed_.n();
   try {
     push(U.data, Y.data, known.data, Y.n);
-    if (local_with(before)) {
+    if (local_with(before) && begins_with(n()) <= before) {
       extend_warp();
     } else if (is_local()) {
       freeze();
@@ -159,7 +159,7 @@ void GaussianProcess::renew_warp() {
   if (scale != noise_scale_) {
     noise_scale_ = scale;
     rebuild(now_);
-    if (next_ && next_->fit.done()) rebuild(next_->model);
+    if (next_ && !next_->model.theta.empty()) rebuild(next_->model);
   }
 }
 

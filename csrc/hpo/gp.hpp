@@ -25,7 +25,7 @@ enum class Surrogate : int { exact = 0, vecchia = 1, automatic = 2 };
 
 struct GpConfig {
   Surrogate surrogate = Surrogate::exact;
-  std::int64_t exact_below = 0;  // automatic: exact with fewer observations
+  std::int64_t exact_below = 1;  // automatic: exact with fewer observations, >= 1
   Kernel kind = Kernel::matern52;
   bool standardise = true;
   bool constant_mean = true;
@@ -162,6 +162,12 @@ class GaussianProcess {
     return n > 0 && (config_.surrogate == Surrogate::vecchia ||
                      (config_.surrogate == Surrogate::automatic && n >= config_.exact_below));
   }
+  // With how many of n observations the local model's warp and summary begin: with those that theta was fitted to;
+  // without a fit with all, or with those with which the model became a local one.
+  std::int64_t begins_with(std::int64_t n) const {
+    if (fitted_ > 0) return std::min(n, fitted_);
+    return config_.surrogate == Surrogate::automatic ? std::min(n, config_.exact_below) : n;
+  }
   Rows rows(const std::vector<double>& theta, const Warp& warp, double noise_scale) const {
     return {{U_.data(), static_cast<std::int64_t>(warp.w.size()), d()},
             warp.w.data(),
@@ -173,6 +179,9 @@ class GaussianProcess {
   Local& local();
   void freeze();
   void extend_warp();
+  void release();
+  // Of what comes after the base nobody knows yet whether its noise is known.
+  double local_noise_scale(const Warp& warp) const { return config_.standardise ? warp.quantised_scale() : 1.0; }
   double advance_local(double work);
   void take_local();
   // Calls use(posterior, point, row) with a posterior that serves that point of U; of the exact model with all at once.

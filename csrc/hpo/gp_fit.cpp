@@ -133,15 +133,15 @@ FitResult GaussianProcess::finish_refit() {
     try {
       if (!next_->fit.done()) next_->fit.advance(INF, config_.threads);
       advance_factor(INF);
+      if (is_local()) take_local();
     } catch (...) {
       next_.reset();
       throw;
     }
-    fitted_ = next_->n;
-    if (is_local())
-      take_local();
-    else
+    if (!is_local()) {
       std::swap(now_, next_->model);
+      fitted_ = next_->n;
+    }
     weights_current_ = false;
   }
   next_.reset();

@@ -12,7 +12,7 @@ namespace hpo {
 
 Local& GaussianProcess::local() {
   try {
-    if (!local_) local_ = std::make_unique<Local>(columns_, config_.kind, now_.theta, base_);
+    if (!local_) local_ = std::make_unique<Local>(columns_, config_.kind, config_.constant_mean, now_.theta, base_);
     local_->catch_up(rows(), config_.threads);
   } catch (...) {
     local_.reset();
@@ -21,13 +21,11 @@ Local& GaussianProcess::local() {
   return *local_;
 }
 
-// Warps the observations that theta was fitted to anew, the others after them, and forgets what was made from the old
-// values.  Without a fit: all, or those with which the model became a local one.
+// Warps the observations that the model begins with anew, the others after them, and forgets what was made from the old
+// values.
 void GaussianProcess::freeze() {
-  const std::int64_t unfitted = config_.surrogate == Surrogate::automatic ? config_.exact_below : n();
-  base_ = std::min(n(), fitted_ > 0 ? fitted_ : std::max<std::int64_t>(unfitted, 1));
-  rebuild(now_);
-  now_.V = Factor();
+  base_ = begins_with(n());
+  release();
   warp_.w.clear();
   extend_warp();
 }
@@ -36,7 +34,7 @@ void GaussianProcess::extend_warp() {
   const auto begin = [&] {
     local_.reset();
     warp_.apply({Y_.begin(), Y_.begin() + base_}, config_.standardise);
-    noise_scale_ = quantised({known_.begin(), known_.begin() + base_}, warp_);
+    noise_scale_ = local_noise_scale(warp_);
   };
   if (warp_.w.empty()) begin();
   while (static_cast<std::int64_t>(warp_.w.size()) < n()) {
@@ -50,28 +48,53 @@ void GaussianProcess::extend_warp() {
   }
 }
 
+// Forgets the factors of the exact model.
+void GaussianProcess::release() {
+  rebuild(now_);
+  now_.V = Factor();
+  if (next_) next_->model = Conditioned(columns_);
+}
+
 // Does some of the local model under the theta that the fit found.
 double GaussianProcess::advance_local(double work) {
   Planned& next = *next_;
   if (!next.local) {
     std::vector<double> theta = next.fit.theta();
     if (config_.fixed_noise) theta[layout_.b + 1] = now_.theta[layout_.b + 1];
-    next.model.theta = theta;
     next.warp.apply({Y_.begin(), Y_.begin() + next.n}, config_.standardise);
-    next.noise_scale = quantised({known_.begin(), known_.begin() + next.n}, next.warp);
-    next.local = std::make_unique<Local>(columns_, config_.kind, std::move(theta), next.n);
+    next.noise_scale = local_noise_scale(next.warp);
+    next.local = std::make_unique<Local>(columns_, config_.kind, config_.constant_mean, std::move(theta), next.n);
   }
-  return next.local->advance(rows(next.model.theta, next.warp, next.noise_scale), work, config_.threads);
+  try {
+    return next.local->advance(rows(next.local->theta(), next.warp, next.noise_scale), work, config_.threads);
+  } catch (...) {
+    next.local.reset();  // half of it is done: it begins again, and comes to the same end
+    throw;
+  }
 }
 
-// The model that was planned becomes the one that answers.
+// The model that was planned becomes the one that answers; where it cannot, all stays as it was.
 void GaussianProcess::take_local() {
-  now_.theta = next_->model.theta;
-  warp_ = std::move(next_->warp);
-  noise_scale_ = next_->noise_scale;
-  base_ = next_->n;
-  local_ = std::move(next_->local);
-  extend_warp();
+  Planned& next = *next_;
+  std::vector<double> theta = next.local->theta();
+  std::int64_t base = next.n, fitted = next.n;
+  const auto exchange = [&] {
+    std::swap(now_.theta, theta);
+    std::swap(warp_, next.warp);
+    std::swap(noise_scale_, next.noise_scale);
+    std::swap(base_, base);
+    std::swap(fitted_, fitted);
+    std::swap(local_, next.local);
+  };
+  exchange();
+  try {
+    extend_warp();
+    local();
+  } catch (...) {
+    exchange();
+    throw;
+  }
+  release();
 }
 
 }  // namespace hpo

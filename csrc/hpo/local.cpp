@@ -15,16 +15,29 @@ Embedding scaled(const Columns& columns, const std::vector<double>& theta) {
   embedding.reset(theta.data());
   return embedding;
 }
+
+// What fails in sums over many rows is the fault of no single one.
+template <class F>
+auto without_row(F&& work) {
+  try {
+    return work();
+  } catch (const numerical_error&) {
+    throw numerical_error(
+        "the covariance of the local model must be positive definite, but it is not; give the observations noise > 0 "
+        "or shorter length scales",
+        -1);
+  }
+}
 }  // namespace
 
-Local::Local(const Columns& columns, Kernel kind, std::vector<double> theta, std::int64_t base)
+Local::Local(const Columns& columns, Kernel kind, bool constant_mean, std::vector<double> theta, std::int64_t base)
     : kind_(kind),
       theta_(std::move(theta)),
       base_(base),
       s2_(std::exp(theta_[theta_.size() - 2])),
       scales_(scaled(columns, theta_)),
       neighbours_(scales_),
-      summary_(scales_, kind, s2_, base),
+      summary_(scales_, kind, s2_, constant_mean, base),
       far_(scales_),
       near_(scales_) {}
 
@@ -41,8 +54,7 @@ double Local::advance(const Rows& data, double work, int threads) {
     done += static_cast<double>(NEAR_ROWS * columns * 16);  // a number written costs as much as so many operations
   }
   if (done >= work) return done;
-  done += summary_.advance(data, work - done, threads);
-  return done;
+  return done + without_row([&] { return summary_.advance(data, work - done, threads); });
 }
 
 // The pseudo-observations become the model's first rows.
@@ -84,6 +96,10 @@ void Local::weigh(Model& model, int threads) const {
 
 void Local::catch_up(const Rows& data, int threads) {
   advance(data, INF, threads);
+  without_row([&] { take_new(data, threads); });
+}
+
+void Local::take_new(const Rows& data, int threads) {
   const std::int64_t n = data.U_nd.rows;
   for (std::int64_t row = neighbours_.n(); row < n; ++row) neighbours_.append(data.U_nd.row(row));
   for (const std::int64_t row : summary_.inducing_rows()) neighbours_.exclude(row);
@@ -102,6 +118,7 @@ void Local::catch_up(const Rows& data, int threads) {
   }
   far_.points.truncate(told_);
   far_.noise.resize(told_);
+  far_.value.resize(told_);
   far_.V.truncate(matrix(far_), told_, threads);
   for (std::int64_t row = summed_ + told_ - summary_.m(); row < n; ++row) take(far_, data, row);
   far_.V.extend_by_rows(matrix(far_), far_.points.n(), threads);
@@ -126,20 +143,22 @@ Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) 
   std::sort(rows.begin(), rows.end());
   for (std::int64_t row = summed_; row < n; ++row) rows.push_back(row);
 
-  summary_.pseudo(data, rows, near_.pseudo, threads);
-  start(near_);
-  for (const std::int64_t row : summary_.inducing_rows()) near_.points.append(data.U_nd.row(row));
-  for (const std::int64_t row : rows) take(near_, data, row);
-  near_.V.clear();
-  near_.V.build_some(matrix(near_), near_.points.n(), INF, threads);
-  weigh(near_, threads);
-  for (const std::vector<double>& u : pending_) push(near_, u.data(), threads);
+  without_row([&] {
+    summary_.pseudo(data, rows, near_.pseudo, threads);
+    start(near_);
+    for (const std::int64_t row : summary_.inducing_rows()) near_.points.append(data.U_nd.row(row));
+    for (const std::int64_t row : rows) take(near_, data, row);
+    near_.V.clear();
+    near_.V.build_some(matrix(near_), near_.points.n(), INF, threads);
+    weigh(near_, threads);
+    for (const std::vector<double>& u : pending_) push(near_, u.data(), threads);
+  });
   return near_.posterior;
 }
 
 void Local::push_pending(Vec<const double> u, int threads) {
   pending_.emplace_back(u.data, u.data + u.n);
-  push(far_, u.data, threads);
+  without_row([&] { push(far_, u.data, threads); });
 }
 
 bool Local::truncate(std::int64_t n) {

@@ -22,7 +22,7 @@ class Local {
   static constexpr std::int64_t NEIGHBOURS = 512, FEWER = 256;
 
   // theta (b + 2) of a model whose inducing points the first `base` rows choose.
-  Local(const Columns& columns, Kernel kind, std::vector<double> theta, std::int64_t base);
+  Local(const Columns& columns, Kernel kind, bool constant_mean, std::vector<double> theta, std::int64_t base);
 
   const std::vector<double>& theta() const { return theta_; }
   std::int64_t base() const { return base_; }
@@ -74,6 +74,7 @@ class Local {
   std::int64_t told_ = 0;     // rows of far_ that are no pending points
   std::vector<std::vector<double>> pending_;
 
+  void take_new(const Rows& data, int threads);
   CovarianceMatrix matrix(const Model& model) const;
   void start(Model& model) const;
   void take(Model& model, const Rows& data, std::int64_t row) const;

@@ -31,8 +31,14 @@ std::int64_t stride(std::int64_t base) {
 }
 }  // namespace
 
-Summary::Summary(const Embedding& scales, Kernel kind, double s2, std::int64_t base)
-    : kind_(kind), s2_(s2), base_(base), stride_(stride(base)), points_(scales.columns(), scales), inducing_(base, 0) {}
+Summary::Summary(const Embedding& scales, Kernel kind, double s2, bool constant_mean, std::int64_t base)
+    : kind_(kind),
+      s2_(s2),
+      constant_mean_(constant_mean),
+      base_(base),
+      stride_(stride(base)),
+      points_(scales.columns(), scales),
+      inducing_(base, 0) {}
 
 double Summary::usual_work(std::int64_t base) {
   const std::int64_t m = most(base);
@@ -205,8 +211,8 @@ void Summary::conclude(const Factor& V, Pseudo& all, int threads) {
     if (V.merged(i) < 0) log_det -= 2.0 * std::log(V.diagonal(i));
     log_det -= 2.0 * std::log(P_inverse_root_.diagonal(i));
   }
-  mu_ = w1 / oo;
-  log_likelihood_ = -0.5 * (ww - w1 * w1 / oo + log_det + static_cast<double>(count_) * LOG_2PI);
+  mu_ = constant_mean_ ? w1 / oo : 0.0;
+  log_likelihood_ = -0.5 * (ww - mu_ * (2.0 * w1 - mu_ * oo) + log_det + static_cast<double>(count_) * LOG_2PI);
   for (std::int64_t i = 0; i < m(); ++i) all.value[i] = w[i] - mu_ * one[i];
 }
 

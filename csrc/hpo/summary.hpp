@@ -47,7 +47,7 @@ class Summary {
   };
 
   // `points` without points, for its length scales; the first `base` rows choose the inducing points.
-  Summary(const Embedding& scales, Kernel kind, double s2, std::int64_t base);
+  Summary(const Embedding& scales, Kernel kind, double s2, bool constant_mean, std::int64_t base);
 
   // Takes in the base, in pieces of `work` floating-point operations, at least one; returns those done.
   double advance(const Rows& data, double work, int threads);
@@ -68,14 +68,15 @@ class Summary {
   // The pseudo-observations without what `rows` brought to the sums.  O(m^3 + rows m^2).
   void pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads);
 
-  // Takes the mean, by generalised least squares, and the log likelihood of the rows summed from the
-  // pseudo-observations of all of them (values with mu = 0, and of ones), given V, the factor of K_mm + noise.
+  // Takes the mean, by generalised least squares where it is not zero, and the log likelihood of the rows summed from
+  // the pseudo-observations of all of them (values with mu = 0, and of ones), given V, the factor of K_mm + noise.
   void conclude(const Factor& V, Pseudo& all, int threads);
   double log_likelihood() const { return log_likelihood_; }
 
  private:
   Kernel kind_;
   double s2_;
+  bool constant_mean_;
   std::int64_t base_, stride_, ld_ = 0;
   Embedding points_;
   Factor V_;  // of K_mm

@@ -263,6 +263,8 @@ cdef class GaussianProcess:
             raise ValueError(f"noise must be a finite variance >= 0 or None, but got {noise!r}; None infers it")
         if surrogate not in SURROGATES:
             raise ValueError(f"surrogate must be one of {', '.join(SURROGATES)}, but got {surrogate!r}; choose one")
+        if not 1 <= exact_below < 2**62:
+            raise ValueError(f"exact_below must be a number of observations >= 1, but got {exact_below!r}; 1 is always")
         cdef GpConfig config
         config.surrogate = <Surrogate><int>SURROGATES[surrogate]
         config.exact_below = exact_below
