@@ -68,7 +68,7 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
     }
   }
   for (const double part : {1e-8, 1e-7, 1e-6, 1e-5, 1e-4}) {
-    const double added = K.s2 * part;
+    const double added = part * (K.points ? K.s2 : K.noise[i]);
     if (std::isfinite(pivot) && pivot + added > 0.0 && pivot + added >= unit * (K.s2 + K.noise[i] + added))
       return pivot + added;
   }

@@ -1,0 +1,181 @@
+// hpo/factor.hpp: the inverse, and what is added above the diagonal, against a factorisation written down plainly.
+#include "hpo/factor.hpp"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "check.hpp"
+#include "hpo/rng.hpp"
+#include "layouts.hpp"
+
+namespace {
+
+using hpo::CovarianceMatrix;
+using hpo::Factor;
+
+constexpr double INF = std::numeric_limits<double>::infinity();
+
+struct Matrix {
+  std::int64_t n;
+  std::vector<double> a;  // (n, n)
+  explicit Matrix(std::int64_t n_) : n(n_), a(static_cast<std::size_t>(n_ * n_), 0.0) {}
+  double& operator()(std::int64_t i, std::int64_t j) { return a[static_cast<std::size_t>(i * n + j)]; }
+  double operator()(std::int64_t i, std::int64_t j) const { return a[static_cast<std::size_t>(i * n + j)]; }
+};
+
+// A positive definite matrix: identity and products of random rows.
+Matrix random_matrix(std::int64_t n, double scale) {
+  Matrix out(n);
+  std::vector<double> B(static_cast<std::size_t>(n * 8));
+  for (std::size_t i = 0; i < B.size(); ++i) B[i] = hpo::normal(3, i, 0);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = i == j ? 1.0 : 0.0;
+      for (std::int64_t k = 0; k < 8; ++k)
+        sum += 0.1 * B[static_cast<std::size_t>(i * 8 + k)] * B[static_cast<std::size_t>(j * 8 + k)];
+      out(i, j) = scale * sum;
+    }
+  return out;
+}
+
+// Points of two continuous blocks and one categorical one.
+struct Space {
+  LayoutBuilder builder;
+  hpo::Layout layout;
+  hpo::Columns columns;
+  hpo::Embedding points;
+  explicit Space(std::int64_t n) : layout(described()), columns(layout), points(columns) {
+    const double log_lengthscale[] = {-1.0, -0.7, 0.2};
+    points.reset(log_lengthscale);
+    for (std::int64_t i = 0; i < n; ++i) {
+      double u[3] = {hpo::uniform(7, i, 0), hpo::uniform(7, i, 1), hpo::uniform(7, i, 2)};
+      layout.snap(u);
+      points.append(u);
+    }
+  }
+  hpo::Layout described() {
+    builder.continuous(), builder.continuous(), builder.categorical(3);
+    return builder.build();
+  }
+};
+
+// The entries that K stands for.
+Matrix entries(const CovarianceMatrix& K, std::int64_t n) {
+  Matrix out(n);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      if (K.points) {
+        const double t = std::sqrt(5.0 * K.points->squared_distance(i, j));
+        out(i, j) = K.s2 * (1.0 + t + t * t / 3.0) * std::exp(-t);
+      }
+      if (i == j)
+        out(i, j) = K.s2 + K.noise[i];
+      else if (i < K.dense_n && j < K.dense_n)
+        out(i, j) += i < j ? K.dense[i * K.dense_ld + j] : K.dense[j * K.dense_ld + i];
+    }
+  return out;
+}
+
+// V K V' = I: V is the inverse of the Cholesky factor, whatever way it was made.
+void check_inverts(const Factor& V, const Matrix& K) {
+  const std::int64_t n = K.n;
+  CHECK(V.n() == n);
+  const auto entry = [&](std::int64_t i, std::int64_t j) {
+    return V.panel(i / hpo::PANEL)[i % hpo::PANEL * V.stride(i / hpo::PANEL) + j];
+  };
+  Matrix VK(n);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t k = 0; k <= i; ++k)
+      for (std::int64_t j = 0; j < n; ++j) VK(i, j) += entry(i, k) * K(k, j);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j <= i; ++j) {
+      double sum = 0.0;
+      for (std::int64_t k = 0; k <= j; ++k) sum += VK(i, k) * entry(j, k);
+      CHECK_NEAR(sum, i == j ? 1.0 : 0.0, 1e-9);
+    }
+}
+
+void check_inverse(const Factor& V, const Matrix& K, int threads) {
+  const std::int64_t n = K.n, ld = n + 5;
+  std::vector<double> inverse(static_cast<std::size_t>(n * ld), -7.0);
+  V.inverse(inverse.data(), ld, threads);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const double* row = inverse.data() + i * ld;
+      CHECK(row[j] == inverse[static_cast<std::size_t>(j * ld + i)]);
+      double sum = 0.0;
+      for (std::int64_t k = 0; k < n; ++k) sum += row[k] * K(k, j);
+      CHECK_NEAR(sum, i == j ? 1.0 : 0.0, 1e-8);
+    }
+    for (std::int64_t j = n; j < ld; ++j) CHECK(inverse[static_cast<std::size_t>(i * ld + j)] == -7.0);
+  }
+}
+
+}  // namespace
+
+TEST(factor_of_a_matrix_without_points) {
+  for (const std::int64_t n : {1, 15, 16, 17, 63, 64, 65, 130, 200}) {
+    for (const double scale : {1e-4, 1.0, 1e5}) {
+      const Matrix K = random_matrix(n, scale);
+      std::vector<double> noise(static_cast<std::size_t>(n));
+      for (std::int64_t i = 0; i < n; ++i) noise[static_cast<std::size_t>(i)] = K(i, i);
+      Matrix upper = K;  // what lies below the diagonal is not read
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < i - i % hpo::LANES; ++j) upper(i, j) = 1e9;
+      Factor V;
+      V.build_some({nullptr, hpo::Kernel::matern52, 0.0, noise.data(), upper.a.data(), n, n}, n, INF, 2);
+      check_inverts(V, K);
+      check_inverse(V, K, 1);
+      check_inverse(V, K, 2);
+    }
+  }
+}
+
+TEST(factor_with_covariances_of_the_noise) {
+  for (const std::int64_t m : {1, 20, 64, 100}) {
+    const std::int64_t n = m + 90;
+    Space space(n);
+    const Matrix dense = random_matrix(m, 0.3);
+    std::vector<double> noise(static_cast<std::size_t>(n), 0.02);
+    for (std::int64_t i = 0; i < m; ++i) noise[static_cast<std::size_t>(i)] = dense(i, i);
+    const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data(), dense.a.data(), m, m};
+    const Matrix expected = entries(K, n);
+    Factor blocks, rows;
+    blocks.build_some(K, n, INF, 2);
+    check_inverts(blocks, expected);
+    check_inverse(blocks, expected, 2);
+    rows.build_some(K, m, INF, 1);  // the rest one by one, some of them twice
+    rows.extend_by_rows(K, n, 1);
+    rows.truncate(K, m + 30, 1);
+    CHECK(rows.n() == m + 30);
+    rows.extend_by_rows(K, n, 1);
+    check_inverts(rows, expected);
+  }
+}
+
+TEST(factor_without_points_has_a_guard_in_units_of_its_diagonal) {
+  // What is left of the second row is a 1e-12th of it, or nothing: neither can be told from rounding.
+  for (const double left : {1.0, 0.0}) {
+    const double diagonal[] = {1e12, 1e12 + left}, K[] = {1e12, 1e12, 1e12, 1e12 + left};
+    Factor V;
+    V.build_some({nullptr, hpo::Kernel::matern52, 0.0, diagonal, K, 2, 2}, 2, INF, 1);
+    CHECK_NEAR(1.0 / V.diagonal(0) / V.diagonal(0), 1e12, 1.0);
+    CHECK_NEAR(1.0 / V.diagonal(1) / V.diagonal(1), 1e4 + left, 1e-2);
+  }
+}
+
+TEST(factor_of_what_is_no_covariance_fails) {
+  Matrix K = random_matrix(40, 1.0);
+  std::vector<double> noise(40);
+  for (std::int64_t i = 0; i < 40; ++i) noise[static_cast<std::size_t>(i)] = K(i, i);
+  K(3, 30) = 10.0;
+  Factor V;
+  CHECK_THROWS(V.build_some({nullptr, hpo::Kernel::matern52, 0.0, noise.data(), K.a.data(), 40, 40}, 40, INF, 1),
+               hpo::numerical_error);
+  K(3, 30) = std::nan("");
+  V.clear();
+  CHECK_THROWS(V.build_some({nullptr, hpo::Kernel::matern52, 0.0, noise.data(), K.a.data(), 40, 40}, 40, INF, 1),
+               hpo::numerical_error);
+}
