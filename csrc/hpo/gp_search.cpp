@@ -45,12 +45,12 @@ double GaussianProcess::incumbent() {
     local().far().predict({U.data(), count, d()}, mean.data(), var.data(), nullptr, nullptr);
     for (std::int64_t i = 0; i < count; ++i) best = std::min(best, mean[i] - OPTIMISM * std::sqrt(var[i]));
   } else {
-    // With v_i the noise on the diagonal of K: mean_i = w_i - v_i alpha_i, var_i = v_i - v_i^2 (K^-1)_ii.
+    // With v_i the noise on the diagonal of K: mean_i = w_i - v_i alpha_i, var_i = v_i (1 - v_i (K^-1)_ii).
     const Weights& known = weights();
     for (const std::int64_t told : best_) {
       const std::int64_t row = now_.V.merged(told) < 0 ? told : now_.V.merged(told);
       const double v = now_.noise[row];
-      const double var = std::max(0.0, v - v * v * now_.V.inverse_diagonal(row));
+      const double var = std::max(0.0, v * (1.0 - v * now_.V.inverse_diagonal(row)));
       best = std::min(best, known.mu + known.centred(row) - v * known.alpha[row] - OPTIMISM * std::sqrt(var));
     }
   }
