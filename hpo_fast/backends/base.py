@@ -32,8 +32,36 @@ The warp (standardise=True): with the finite values in order, y_0 <= .. <= y_(m-
     a failed row the worst of these values (0 where none is finite). standardise=False: the values as they are, shift 0,
     scale 1.
 
-Everything after any sequence of append, truncate and set_theta is a function of (U, Y, noise, theta) alone, bit for
-bit: a handle rebuilt from a journal continues as the one that wrote it.
+The local model (surrogate="vecchia"; "auto": from `exact_below` observations on), in place of K of all rows:
+    Base: the first rows, as many as theta was fitted to. Where that is not known, all n; of "auto", `exact_below`.
+    The warp is that of the base, scale_q too, and is applied to the rows after it as it is; one that failed counts as
+    the worst of the base. A foreign value ends that: the base becomes the rows up to it. Foreign is what comes as the
+    first finite value; and, with standardise=True, what differs from equal values by more than 1e-9 of them, or is
+    more than 10 below the best value before it.
+    Inducing rows: j base // M for j < M = min(base, 768), or 512 where base >= 32768. Of these, those whose pivot in
+    A = K_mm + 1e-8 s2 I is at most 1e-6 s2 are redundant and left out, again until there are none.
+    With k_i = k(inducing, row i): p_i = A^-1 k_i, lam_i = max(0, s2 - k_i'p_i) + v_i. Summed are, of the base, every
+    ceil(base/65536)-th row and the inducing ones, and after it all panels of 64 rows that are full; the rest is the
+    tail:
+        P = sum p_i p_i'/lam_i + 1e-6/s2 I,   b = sum p_i (w_i - mu)/lam_i,
+    worth the pseudo-observations mu + P^-1 b of the function at the inducing rows, with noise covariance P^-1 (FITC:
+    Snelson and Ghahramani, NIPS 2005). The guard of P counts in units of its diagonal, in place of s2 + v and of s2.
+    mu = 0, or by generalised least squares from the rows summed. Their log likelihood is that of
+    N(mu, [p_i'K_mm p_j] + diag(lam)).
+    Near points X the rows R stand as they are: the tail, and before it 512 others (256 where base >= 32768) that are
+    not inducing: the nearest of each x in X, then the second nearest, and so on, by the squared distance r2 in single
+    precision, of equal ones the first. What R brought to the sums is taken out of P and b (PIC: Snelson and
+    Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given the pseudo-observations, then R
+    in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the average over a cluster of noisy rows.)
+    Far from all: R is the tail alone.
+    predict and score are near each point by itself; sample is near all its points together. maximise searches far from
+    all first, then near some of the best points together; its values, mean and var are those near the points that it
+    looked at last. Fit.log_likelihood is that of the rows summed; log_likelihood that of K of all rows.
+    append, truncate and set_theta compute no covariance. NumericalError comes from the verb that needs one, its row -1.
+
+Everything after any sequence of append, truncate and set_theta is a function of (U, Y, noise, theta) alone, and, of the
+local model, of how many rows theta was fitted to, bit for bit: a handle rebuilt from a journal continues as the one
+that wrote it.
 """
 
 from __future__ import annotations
@@ -58,9 +86,13 @@ BETA = 1.8  # of the confidence bound; Song et al. 2024, arXiv 2408.11527, secti
 class Utility:
     """What makes a point worth asking; larger is better, and values are minimised.
 
-    With z = (best - mean)/sd, best the smallest standardised value told (0 where there is none) and
-    h(z) = phi(z) + z Phi(z): log_ei ln sd + ln h(z); ei sd h(z); log_pi ln Phi(z); pi Phi(z); ucb beta sd - mean. For
-    pi and log_pi, best is PI_MARGIN less: the improvement that counts.
+    With z = (best - mean)/sd, best the value to improve on and h(z) = phi(z) + z Phi(z): log_ei ln sd + ln h(z);
+    ei sd h(z); log_pi ln Phi(z); pi Phi(z); ucb beta sd - mean. For pi and log_pi, best is PI_MARGIN less: the
+    improvement that counts.
+    best = max(min w, min over i of mean_i - 2 sd_i), i the 50 told rows of the smallest finite values (0 where there
+    are none): without noise the best value told, with noise what its point may well have. With g the row in the model
+    that stands for row i, w_g the mean of its group: mean_i = w_g - v_g alpha_g, sd_i^2 = v_g (1 - v_g (K^-1)_gg); in
+    the local model, mean and variance at the point, far from all.
 
     Attributes:
         kind: "log_ei", "ei", "log_pi", "pi" or "ucb".
@@ -139,7 +171,7 @@ class Surrogate(Protocol):
         """(k,) > 0, in the units of Y."""
 
     def append(self, U: Array, Y: Array, noise: Array | None = None) -> None:
-        """Adds q observations after those told; theta stays, the warp is renewed.
+        """Adds q observations after those told; theta stays, the warp is renewed (that of the local model stays).
 
         Args:
             U: (q, d) codes; NaN where a block with conditions does not exist, and nowhere else.
@@ -153,7 +185,8 @@ class Surrogate(Protocol):
                 a single output, NaN; a negative or infinite noise.
             NumericalError: the guard failed at row `error.row`, counted from the first row told.
 
-        Cost: O(q n^2).
+        Cost: O(q n^2). Of the local model O(q d), and at the next verb O(m^2) a row when a panel of 64 is full, m the
+        inducing rows; where the base grows O(n log n), and O(base m^2) at the next verb.
         """
 
     def truncate(self, n: int) -> None:
@@ -167,14 +200,15 @@ class Surrogate(Protocol):
         """Moves theta to the maximum of the log posterior within the bounds.
 
         L-BFGS-B in log space from two starts: theta as it is, and l = 0.205 sqrt(b), s2 = 1, noise = e^-5 (the mode of
-        the prior). A function of (U, Y, noise, theta) alone. Where nothing was told, theta stays as it is. A backend
-        may choose between the starts by a fit on fewer observations, and fit more than some thousand of them by a part;
-        the likelihood returned is that of all.
+        the prior). A function of (U, Y, noise, theta) alone: what is fitted is the exact model, of values warped anew,
+        in every regime. Where nothing was told, theta stays as it is. A backend may choose between the starts by a fit
+        on fewer observations, and fit more than some thousand of them by a part; the likelihood returned is that of
+        all, of the local model that of the rows it sums up.
 
         Raises:
             NumericalError: no start gave a finite log posterior.
 
-        Cost: O(n^3) an evaluation, some 20 to 100 of them.
+        Cost: O(n^3) an evaluation, some 20 to 100 of them; of the local model O(n m^2) besides.
         """
 
     def begin_refit(self, n: int) -> None:
@@ -220,14 +254,13 @@ class Surrogate(Protocol):
 
         Args:
             theta: (k, p) log parameters.
-            n: observations that theta was fitted to, 0 where that is not known; told or not, the local model begins
-                with so many.
+            n: observations that theta was fitted to, told already or not: the base of the local model. 0: not known.
 
         Raises:
-            ValueError: wrong shape or an entry that is not finite.
+            ValueError: wrong shape or an entry that is not finite; n < 0.
             NumericalError: the guard failed at row `error.row`.
 
-        Cost: O(n^3); nothing when theta is the same.
+        Cost: O(n^3); nothing when theta is the same. Of the local model O(n log n), and O(base m^2) at the next verb.
         """
 
     def log_likelihood(self, theta: Array, gradient: bool = False, prior: bool = False) -> tuple[Array, Array | None]:
@@ -259,7 +292,7 @@ class Surrogate(Protocol):
         Raises:
             ValueError: U as in `append`.
 
-        Cost: O(m n^2).
+        Cost: O(m n^2); of the local model O(n d) and two factors of some thousand rows for each point.
         """
 
     def sample(self, U: Array, n_samples: int, key: tuple[int, int]) -> Array:
@@ -273,7 +306,8 @@ class Surrogate(Protocol):
         Returns:
             (n_samples, m, k), in warped, standardised units.
 
-        Cost: O(m n^2 + m^2 n + m^3 + n_samples m^2).
+        Cost: O(m n^2 + m^2 n + m^3 + n_samples m^2); of the local model with some thousand rows in place of n, and
+        O(m n d).
         """
 
     def score(self, utility: Utility, U: Array) -> Array:
@@ -311,5 +345,6 @@ class Surrogate(Protocol):
             ValueError: wrong shapes, q < 1.
             NumericalError: the guard failed at a pending row, counted after the rows told.
 
-        Cost: O(m n^2) with m some thousand candidates and steps of the ascent.
+        Cost: O(m n^2) with m some thousand candidates and steps of the ascent; of the local model with some thousand
+        rows in place of n, and O(n d) for each of some twenty points looked at closer.
         """

@@ -6,38 +6,28 @@ Written to be read beside the formulas of `base.py`; the compiled backend is tes
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-from hpo_fast.backends.base import KERNELS, PI_MARGIN, Array, Fit, Maximum, Utility
-from hpo_fast.backends.reference_factor import Factor, factorise
-from hpo_fast.backends.reference_search import Search
+from hpo_fast.backends.base import EXACT_BELOW, KERNELS, PI_MARGIN, SURROGATES, Array, Fit, Maximum, Utility
+from hpo_fast.backends.reference_kernel import Kernel
+from hpo_fast.backends.reference_local import Local
+from hpo_fast.backends.reference_posterior import Posterior, condition
+from hpo_fast.backends.reference_search import Evaluate, Search
 from hpo_fast.backends.reference_utility import LOG_2PI, utility_value
-from hpo_fast.backends.reference_warp import plain, warp
+from hpo_fast.backends.reference_warp import frozen
 from hpo_fast.errors import NumericalError
-from hpo_fast.space.layout import CATEGORICAL, Layout
+from hpo_fast.space.layout import Layout
 
-VAR_FLOOR = 1e-12  # times s2
+BEST, OPTIMISM = 50, 2.0  # told points, and standard deviations, that the value to improve on is taken from
 NOISE_MODE = -5.0  # ln of the mode of LogNormal(-4, 1)
 LENGTHSCALE_MODE = float(np.exp(np.sqrt(2.0) - 3.0))  # 0.205: the mode of LogNormal(sqrt 2, sqrt 3)
 # Below 0.025 a length scale sees no neighbour; a noise of 1e-6 is a standard deviation of 0.1 % of the values' spread.
 BOUNDS = {"lengthscale": (0.025, 1e3), "variance": (1e-3, 1e3), "noise": (1e-6, 10.0)}
 RAW_BOUNDS = {"lengthscale": (0.025, 1e3), "variance": (1e-6, 1e6), "noise": (1e-10, 1e3)}  # values in their own units
-
-
-@dataclass(frozen=True, eq=False)
-class _Posterior:
-    """What `predict` needs."""
-
-    factor: Factor
-    U: Array  # (r, d)
-    alpha: Array  # (r,)
-    mu: float
-    residual: Array  # (r,) w - mu
 
 
 class GaussianProcess:
@@ -52,6 +42,8 @@ class GaussianProcess:
         noise: the noise variance, in standardised units, >= 0; None: inferred.
         prior: "default" or None.
         bounds: of "lengthscale", "variance" and "noise" in `refit`, each a pair of positive numbers.
+        surrogate: "exact", "vecchia" or "auto".
+        exact_below: observations from which on "auto" is "vecchia".
     """
 
     def __init__(
@@ -65,6 +57,8 @@ class GaussianProcess:
         noise: float | None = None,
         prior: str | None = "default",
         bounds: Mapping[str, tuple[float, float]] | None = None,
+        surrogate: str = "exact",
+        exact_below: int = EXACT_BELOW,
     ) -> None:
         if outputs != 1:
             raise ValueError(f"outputs must be 1 in this version, but got {outputs!r}; use one handle an output")
@@ -76,15 +70,19 @@ class GaussianProcess:
             raise ValueError(f'prior must be "default" or None, but got {prior!r}; choose one of them')
         if noise is not None and not 0.0 <= noise < np.inf:
             raise ValueError(f"noise must be a finite variance >= 0 or None, but got {noise!r}; None infers it")
-        self._layout, self._kernel, self._standardise, self._mean = layout, kernel, standardise, mean
+        if surrogate not in SURROGATES:
+            raise ValueError(f"surrogate must be one of {', '.join(SURROGATES)}, but got {surrogate!r}; choose one")
+        if exact_below < 1:
+            raise ValueError(f"exact_below must be a number of observations >= 1, but got {exact_below!r}; 1 is always")
+        self._layout, self._kernel, self._standardise, self._mean = layout, Kernel(layout, kernel), standardise, mean
         self._prior, self._noise = prior, noise
         self._bounds = _merged_bounds(BOUNDS if standardise else RAW_BOUNDS, bounds)
-        self._columns = layout.start[:-1]
-        self._conditional = np.isin(np.arange(layout.b), layout.cond_child)
+        self._surrogate, self._exact_below = surrogate, exact_below
         self._U, self._y, self._known = np.empty((0, layout.d)), np.empty(0), np.empty(0)
         self._theta = self._prior_mode()
+        self._fitted = 0  # observations that theta was fitted to, 0 where that is not known
         self._planned: GaussianProcess | None = None  # what it was when a refit was begun
-        self._renew(self._U, self._y, self._known, self._theta)
+        self._renew(self._U, self._y, self._known, self._theta, 0)
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
@@ -104,6 +102,11 @@ class GaussianProcess:
         return 1
 
     @property
+    def regime(self) -> str:
+        """Which model answers: "exact" or "vecchia"."""
+        return "vecchia" if self._is_local(self.n) else "exact"
+
+    @property
     def theta(self) -> Array:
         """(1, p) log parameters."""
         return self._theta[None, :].copy()
@@ -111,12 +114,12 @@ class GaussianProcess:
     @property
     def shift(self) -> Array:
         """(1,) in the units of Y."""
-        return np.array([self._shift])
+        return np.array([self._warp.shift])
 
     @property
     def scale(self) -> Array:
         """(1,) in the units of Y."""
-        return np.array([self._scale])
+        return np.array([self._warp.scale])
 
     def append(self, U: Array, Y: Array, noise: Array | None = None) -> None:
         """Adds q observations after those told."""
@@ -132,80 +135,74 @@ class GaussianProcess:
             np.concatenate([self._y, Y[:, 0]]),
             np.concatenate([self._known, known[:, 0]]),
             self._theta,
+            self._fitted,
         )
 
     def truncate(self, n: int) -> None:
         """Forgets all observations after the first n."""
         if not 0 <= n <= self.n:
             raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; forget fewer rows")
-        self._renew(self._U[:n], self._y[:n], self._known[:n], self._theta)
+        self._renew(self._U[:n], self._y[:n], self._known[:n], self._theta, self._fitted)
         if self._planned is not None and n < self._planned.n:
             self._planned = None
 
-    def set_theta(self, theta: Array) -> None:
-        """Sets theta (1, p) and refactorises."""
-        self._renew(self._U, self._y, self._known, self._parameters(theta))
+    def set_theta(self, theta: Array, n: int = 0) -> None:
+        """Sets theta (1, p), fitted to n observations, and refactorises."""
+        if n < 0:
+            raise ValueError(f"n must be the number of observations that theta was fitted to, or 0, but got {n}")
+        self._renew(self._U, self._y, self._known, self._parameters(theta), n)
         self._planned = None
 
-    def _renew(self, U: Array, y: Array, known: Array, theta: Array) -> None:
-        w, shift, scale = warp(y) if self._standardise else (plain(y), 0.0, 1.0)
-        posterior = self._condition(U, w, known, scale, theta)  # raises before anything is changed
-        self._U, self._y, self._known, self._theta = U, y, known, theta
-        self._w, self._shift, self._scale, self._posterior = w, shift, scale, posterior
-        finite = np.isfinite(y)
-        self._best = float(np.min(w[finite])) if np.any(finite) else 0.0
+    def _renew(self, U: Array, y: Array, known: Array, theta: Array, fitted: int) -> None:
+        local = self._is_local(len(y))
+        w, warp, base = frozen(y, self._begins_with(len(y), fitted) if local else len(y), self._standardise)
+        v = self._variances(known, warp.scale, theta)
+        model = None if local else self._condition(U, w, v, theta)  # raises before anything is changed
+        self._U, self._y, self._known, self._theta, self._fitted = U, y, known, theta, fitted
+        self._w, self._warp, self._v, self._base = w, warp, v, base
+        self._exact: Posterior | None = model
+        self._local: Local | None = None  # made when it is needed
 
-    # -- the covariance ----------------------------------------------------------------------------------------------
+    def _is_local(self, n: int) -> bool:
+        return n > 0 and (self._surrogate == "vecchia" or (self._surrogate == "auto" and n >= self._exact_below))
 
-    def _block_distance(self, j: int, A: Array, B: Array) -> Array:
-        """Squared distance of block j between A (m, d) and B (r, d), before the division by l^2."""
-        a, b = A[:, self._columns[j], None], B[None, :, self._columns[j]]
-        if self._layout.kind[j] == CATEGORICAL:
-            return np.asarray(np.where(np.isnan(a), -1.0, a) != np.where(np.isnan(b), -1.0, b), dtype=np.float64)
-        if not self._conditional[j]:
-            return np.asarray((a - b) ** 2)
-        (a, height_a), (b, height_b) = _embedded(a), _embedded(b)
-        return np.asarray((a - b) ** 2 + (height_a - height_b) ** 2)
-
-    def _distance(self, theta: Array, A: Array, B: Array) -> Array:
-        r2 = np.zeros((len(A), len(B)))
-        for j in range(self._layout.b):
-            r2 += self._block_distance(j, A, B) * np.exp(-2.0 * theta[j])
-        return r2
-
-    def _covariance(self, theta: Array, r2: Array) -> tuple[Array, Array]:
-        """k and h = -2 dk/d(r2)."""
-        s2 = np.exp(theta[-2])
-        if self._kernel == "matern52":
-            t = np.sqrt(5.0 * r2)
-            e = s2 * np.exp(-t)
-            return (1.0 + t + t * t / 3.0) * e, 5.0 / 3.0 * (1.0 + t) * e
-        if self._kernel == "matern32":
-            t = np.sqrt(3.0 * r2)
-            e = s2 * np.exp(-t)
-            return (1.0 + t) * e, 3.0 * e
-        e = s2 * np.exp(-0.5 * r2)
-        return e, e
+    def _begins_with(self, n: int, fitted: int) -> int:
+        """With how many of n observations the local model's warp and sums begin."""
+        if fitted > 0:
+            return min(n, fitted)
+        return min(n, self._exact_below) if self._surrogate == "auto" else n
 
     def _variances(self, known: Array, scale: float, theta: Array) -> Array:
         """v (n,): the noise of each row, in standardised units."""
         quantised = _quantised(scale)
-        return np.asarray(np.where(np.isnan(known), np.exp(theta[-1]), known / quantised / quantised))
+        with np.errstate(over="ignore"):  # what is not finite is the guard's business
+            return np.asarray(np.where(np.isnan(known), np.exp(theta[-1]), known / quantised / quantised))
 
-    def _condition(self, U: Array, w: Array, known: Array, scale: float, theta: Array) -> _Posterior:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the guard's business
-            r2 = self._distance(theta, U, U)
-            K, _ = self._covariance(theta, r2)
-            v, s2 = self._variances(known, scale, theta), float(np.exp(theta[-2]))
-        factor = factorise(r2, K, v, s2)
-        r = len(factor.rows)
-        w = np.bincount(factor.group, weights=w, minlength=r) / np.maximum(np.bincount(factor.group, minlength=r), 1)
-        mu = 0.0
-        if self._mean == "constant" and r:
-            weight = cho_solve((factor.L, True), np.ones(r))
-            mu = float(weight @ w / np.sum(weight))
-        alpha = cho_solve((factor.L, True), w - mu) if r else np.empty(0)
-        return _Posterior(factor, U[factor.rows], alpha, mu, w - mu)
+    def _condition(self, U: Array, w: Array, v: Array, theta: Array) -> Posterior:
+        return condition(self._kernel, theta, U, w, v, None if self._mean == "constant" else 0.0)
+
+    def _model(self, U: Array | None, pending: Array | None = None) -> Posterior:
+        """What answers at U (m, d) given `pending`; of the local model, with U None, that which was not told where."""
+        pending = np.empty((0, self.d)) if pending is None else pending
+        if self._exact is not None:
+            if not len(pending):
+                return self._exact
+            # Believer rows: only the variance of this one counts.
+            certain = np.full(len(pending), 1e-6 * np.exp(self._theta[-2]))
+            return self._condition(
+                np.concatenate([self._U, pending]),
+                np.concatenate([self._w, np.zeros(len(pending))]),
+                np.concatenate([self._v, certain]),
+                self._theta,
+            )
+        local = self._many()
+        return local.far(pending) if U is None else local.near(U, pending)
+
+    def _many(self) -> Local:
+        if self._local is None:
+            constant = self._mean == "constant"
+            self._local = Local(self._kernel, self._theta, self._U, self._w, self._v, self._base, constant)
+        return self._local
 
     # -- the likelihood ----------------------------------------------------------------------------------------------
 
@@ -219,7 +216,8 @@ class GaussianProcess:
         return np.array([value]), slope[None, :] if gradient else None
 
     def _evidence(self, theta: Array) -> tuple[float, Array]:
-        posterior = self._condition(self._U, self._w, self._known, self._scale, theta)
+        v = self._variances(self._known, self._warp.scale, theta)
+        posterior = self._condition(self._U, self._w, v, theta)
         factor, U, alpha = posterior.factor, posterior.U, posterior.alpha
         r = len(alpha)
         if r == 0:
@@ -227,10 +225,10 @@ class GaussianProcess:
         value = -0.5 * posterior.residual @ alpha - np.sum(np.log(np.diag(factor.L))) - 0.5 * r * LOG_2PI
         # d value = 1/2 tr(W dK), W = alpha alpha' - K^-1.
         W = np.outer(alpha, alpha) - cho_solve((factor.L, True), np.eye(r))
-        K, h = self._covariance(theta, self._distance(theta, U, U))
+        K, h = self._kernel.covariance(theta, self._kernel.distance(theta, U, U))
         slope = np.empty(len(theta))
         for j in range(self._layout.b):
-            slope[j] = 0.5 * np.sum(W * h * self._block_distance(j, U, U)) * np.exp(-2.0 * theta[j])
+            slope[j] = 0.5 * np.sum(W * h * self._kernel.block_distance(j, U, U)) * np.exp(-2.0 * theta[j])
         slope[-2] = 0.5 * np.sum(W * K) + 0.5 * np.diag(W) @ factor.jitter  # jitter is in units of s2
         inferred = np.isnan(self._known[factor.rows])
         slope[-1] = 0.5 * np.sum(np.diag(W)[inferred]) * np.exp(theta[-1]) if self._noise is None else 0.0
@@ -256,7 +254,8 @@ class GaussianProcess:
         if not 0 <= n <= self.n:
             raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; fit to fewer rows")
         part = copy.copy(self)  # a verb makes new arrays, so that the two share none that changes
-        part._renew(self._U[:n], self._y[:n], self._known[:n], self._theta)
+        part._surrogate = "exact"
+        part._renew(self._U[:n], self._y[:n], self._known[:n], self._theta, n)
         self._planned = part
 
     def advance_refit(self, work: float) -> float:
@@ -272,10 +271,13 @@ class GaussianProcess:
         if self._planned is None:
             raise ValueError("a refit must be begun before it is finished; call begin_refit")
         part, self._planned = self._planned, None
+        moved = copy.copy(self)
         if part.n:
-            self._renew(self._U, self._y, self._known, part._most_probable())
-        likelihood, _ = self._evidence(self._theta)
-        return Fit(self.theta, np.array([likelihood]), np.array([self._log_posterior(self._theta)[0]]))
+            moved._renew(self._U, self._y, self._known, part._most_probable(), part.n)
+        likelihood = moved._evidence(moved._theta)[0] if moved._exact else moved._many().log_likelihood
+        self.__dict__.update(moved.__dict__)
+        prior = 0.0 if self._prior is None else self._log_prior(self._theta)[0]
+        return Fit(self.theta, np.array([likelihood]), np.array([likelihood + prior]))
 
     def _most_probable(self) -> Array:
         """Theta at the maximum of the log posterior."""
@@ -313,48 +315,28 @@ class GaussianProcess:
     def predict(self, U: Array, gradient: bool = False) -> tuple[Array, ...]:
         """The posterior at U (m, d), in warped, standardised units."""
         U = self._points("U", U)
-        mean, var, d_mean, d_var = self._predict(self._posterior, U, gradient)
+        if self._exact is not None:
+            mean, var, d_mean, d_var = self._exact.predict(U, gradient)
+        else:
+            mean, var = np.empty(len(U)), np.empty(len(U))
+            d_mean, d_var = (np.empty(U.shape), np.empty(U.shape)) if gradient else (None, None)
+            for i, u in enumerate(U):  # each point has neighbours of its own
+                near = self._model(u[None, :])
+                mean[i : i + 1], var[i : i + 1], slope, d_slope = near.predict(u[None, :], gradient)
+                if d_mean is not None and d_var is not None:
+                    d_mean[i], d_var[i] = slope, d_slope
         if d_mean is None or d_var is None:
             return mean[:, None], var[:, None]
         return mean[:, None], var[:, None], d_mean[:, None, :], d_var[:, None, :]
-
-    def _predict(
-        self, posterior: _Posterior, U: Array, gradient: bool
-    ) -> tuple[Array, Array, Array | None, Array | None]:
-        """Mean and variance (m,), and with `gradient` their derivatives (m, d)."""
-        theta, L = self._theta, posterior.factor.L
-        s2 = np.exp(theta[-2])
-        K, h = self._covariance(theta, self._distance(theta, U, posterior.U))
-        Vk = solve_triangular(L, K.T, lower=True) if len(L) else np.zeros((0, len(U)))
-        mean = posterior.mu + K @ posterior.alpha
-        var = np.maximum(s2 - np.sum(Vk * Vk, axis=0), VAR_FLOOR * s2)
-        if not gradient:
-            return mean, var, None, None
-        weight = solve_triangular(L, Vk, lower=True, trans="T").T if len(L) else np.zeros((len(U), 0))  # K^-1 k
-        d_mean, d_var = np.zeros(U.shape), np.zeros(U.shape)
-        for j, c in enumerate(self._columns):
-            if self._layout.kind[j] == CATEGORICAL:
-                continue
-            x, _ = _embedded(posterior.U[None, :, c])
-            dK = np.where(np.isnan(U[:, c, None]), 0.0, -h * (U[:, c, None] - x)) * np.exp(-2.0 * theta[j])
-            d_mean[:, c] = dK @ posterior.alpha
-            d_var[:, c] = -2.0 * np.sum(weight * dK, axis=1)
-        return mean, var, d_mean, d_var
 
     def sample(self, U: Array, n_samples: int, key: tuple[int, int]) -> Array:
         """Draws from the joint posterior of the function at U."""
         U = self._points("U", U)
         if n_samples < 0:
             raise ValueError(f"n_samples must be >= 0, but got {n_samples}; ask for at least none")
-        posterior, L = self._posterior, self._posterior.factor.L
-        K, _ = self._covariance(self._theta, self._distance(self._theta, posterior.U, U))
-        mean = posterior.mu + K.T @ posterior.alpha
-        cov, _ = self._covariance(self._theta, self._distance(self._theta, U, U))
-        if len(L):
-            Vk = solve_triangular(L, K, lower=True)
-            cov = cov - Vk.T @ Vk
+        mean, covariance = self._model(U).joint(U)
         # A root by eigenvectors: points that coincide, or were told, leave the covariance singular.
-        values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+        values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         z = _generator(key).standard_normal((n_samples, len(U)))
         return np.ascontiguousarray((mean + z @ root.T)[:, :, None])
@@ -363,8 +345,25 @@ class GaussianProcess:
 
     def score(self, utility: Utility, U: Array) -> Array:
         """The utility (m,) of the points U."""
-        mean, var, _, _ = self._predict(self._posterior, self._points("U", U), False)
-        return utility_value(utility, mean, var, self._best - _margin(utility))[0]
+        mean, var = self.predict(U)
+        return utility_value(utility, mean[:, 0], var[:, 0], self._incumbent() - _margin(utility))[0]
+
+    def _incumbent(self) -> float:
+        """The value to improve on."""
+        rows = np.flatnonzero(np.isfinite(self._y))
+        rows = rows[np.argsort(self._y[rows], kind="stable")[:BEST]]
+        if not len(rows):
+            return 0.0
+        if self._exact is None:
+            mean, var, _, _ = self._model(None).predict(self._U[rows])
+        else:
+            factor = self._exact.factor
+            place = factor.group[rows]
+            v = self._v[factor.rows[place]]
+            inverse = np.sum(solve_triangular(factor.L, np.eye(len(factor.L))[:, place], lower=True) ** 2, axis=0)
+            mean = self._exact.mu + self._exact.residual[place] - v * self._exact.alpha[place]
+            var = np.maximum(v * (1.0 - v * inverse), 0.0)
+        return float(max(np.min(self._w[rows]), np.min(mean - OPTIMISM * np.sqrt(var))))
 
     def maximise(
         self,
@@ -383,46 +382,46 @@ class GaussianProcess:
         waiting = np.empty((0, self.d)) if pending is None else self._points("pending", pending)
         starts = np.empty((0, self.d)) if starts is None else _matrix("starts", starts, (len(starts), self.d))
         search = Search(self._layout, _generator(key), n_candidates, n_starts)
-        by_mean = self._U[np.argsort(self._predict(self._posterior, self._U, False)[0], kind="stable")]
-        known = self._known / _quantised(self._scale) / _quantised(self._scale)  # standardised, as `certain` is
-        certain = 1e-6 * np.exp(self._theta[-2])
-        margin = _margin(utility)
+        by_mean = self._U[np.argsort(self._model(None).predict(self._U)[0], kind="stable")]
+        incumbent = self._incumbent()
         avoid = self._U if avoid_known else self._U[~np.isfinite(self._y)]
         chosen: list[tuple[Array, float, float, float]] = []
         optima = np.empty((0, self.d))
         for i in range(q):
-            # Believer rows: only the factor grows; alpha and mu stay those of the told rows.
-            n_waiting = len(waiting)
-            given = self._condition(
-                np.concatenate([self._U, waiting]),
-                np.concatenate([self._w, np.zeros(n_waiting)]),
-                np.concatenate([known, np.full(n_waiting, certain)]),
-                1.0,
-                self._theta,
-            )
-            believed, _, _, _ = self._predict(self._posterior, waiting, False)
-            best = min(self._best, float(np.min(believed, initial=np.inf))) - margin
-
-            def evaluate(
-                U: Array, gradient: bool, given: _Posterior = given, best: float = best
-            ) -> tuple[Array, Array | None]:
-                mean, _, d_mean, _ = self._predict(self._posterior, U, gradient)
-                _, var, _, d_var = self._predict(given, U, gradient)
-                value, by_mean_, by_var = utility_value(utility, mean, var, best)
-                if d_mean is None or d_var is None:
-                    return value, None
-                return value, by_mean_[:, None] * d_mean + by_var[:, None] * d_var
-
+            believed = self._model(waiting).predict(waiting)[0]
+            best = min(incumbent, float(np.min(believed, initial=np.inf))) - _margin(utility)
+            answer, evaluate = self._given(utility, None, waiting, best)
             found = search.run(evaluate, by_mean, starts, waiting, avoid)
+            if self._exact is None:
+                looked = search.free(np.concatenate([search.chosen[None, :], found]), waiting, avoid)
+                answer, evaluate = self._given(utility, looked, waiting, best)
+                found = search.refine(evaluate, looked, waiting, avoid)
             optima = found if i == 0 else optima
             u = search.chosen
-            value, _ = evaluate(u[None, :], False)
-            mean, _, _, _ = self._predict(self._posterior, u[None, :], False)
-            _, var, _, _ = self._predict(given, u[None, :], False)
-            chosen.append((u, value[0], mean[0], var[0]))
+            mean, var = answer(u[None, :])
+            chosen.append((u, evaluate(u[None, :], False)[0][0], mean, var))
             waiting = np.concatenate([waiting, u[None, :]])
         U, values, means, variances = (np.array(column) for column in zip(*chosen, strict=True))
         return Maximum(U, values, means[:, None], variances[:, None], optima)
+
+    def _given(
+        self, utility: Utility, looked: Array | None, pending: Array, best: float
+    ) -> tuple[Callable[[Array], tuple[float, float]], Evaluate]:
+        """Mean and variance, and the utility, of the model that was told to look at `looked`, given `pending`."""
+        told, given = self._model(looked), self._model(looked, pending)
+
+        def answer(u: Array) -> tuple[float, float]:
+            return float(told.predict(u)[0][0]), float(given.predict(u)[1][0])
+
+        def evaluate(U: Array, gradient: bool) -> tuple[Array, Array | None]:
+            mean, _, d_mean, _ = told.predict(U, gradient)
+            _, var, _, d_var = given.predict(U, gradient)
+            value, by_mean, by_var = utility_value(utility, mean, var, best)
+            if d_mean is None or d_var is None:
+                return value, None
+            return value, by_mean[:, None] * d_mean + by_var[:, None] * d_var
+
+        return answer, evaluate
 
     # -- arguments ---------------------------------------------------------------------------------------------------
 
@@ -447,7 +446,7 @@ class GaussianProcess:
         U = _matrix(name, U, (len(U), self.d))
         if np.any(np.isinf(U)):
             raise ValueError(f"{name} must hold finite codes, but got an infinity; correct that row")
-        if np.any(np.isnan(U[:, self._columns[~self._conditional]])):
+        if np.any(np.isnan(U[:, self._kernel.columns[~self._kernel.conditional]])):
             raise ValueError(f"{name} must have a code in every block without conditions, but got NaN; give one")
         return U
 
@@ -481,12 +480,6 @@ def _matrix(name: str, value: Array, shape: tuple[int, int]) -> Array:
     if matrix.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, but got {matrix.shape}; reshape it")
     return matrix
-
-
-def _embedded(code: Array) -> tuple[Array, Array]:
-    """Where a number stands: itself and the height 1/2, or 1/2 and the height 0 where it does not exist."""
-    missing = np.isnan(code)
-    return np.where(missing, 0.5, code), np.where(missing, 0.0, 0.5)
 
 
 def _generator(key: tuple[int, int]) -> np.random.Generator:

@@ -68,6 +68,23 @@ class Search:
         self.chosen = self._first_free(evaluate, order, np.concatenate([pending, avoid]))
         return self._distinct(optima, self._n_starts)
 
+    def refine(self, evaluate: Evaluate, starts: Array, pending: Array, avoid: Array) -> Array:
+        """Climbs from `starts` (s, d) alone, with discrete blocks held; otherwise as `run`."""
+        values = evaluate(starts, False)[0]
+        ends = []
+        for u, value in zip(starts, values, strict=True):
+            w, better = self._ascend(evaluate, np.where(np.isnan(u), 0.5, u), float(value))
+            ends.append((snap(self._layout, w[None, :])[0], better))
+        ends.sort(key=lambda end: -end[1])
+        optima = np.array([u for u, _ in ends])
+        self.chosen = self._first_free(evaluate, optima, np.concatenate([pending, avoid]))
+        return self._distinct(optima, self._n_starts)
+
+    def free(self, U: Array, pending: Array, avoid: Array) -> Array:
+        """The points of U (m, d) that may be chosen; where there are none, the first."""
+        kept = U[~same_points(self._layout, U, np.concatenate([pending, avoid]))]
+        return kept if len(kept) else U[:1]
+
     def _candidates(self, told: Array, starts: Array) -> Array:
         """(m, d) codes, none missing: starts, the best point told, a scrambled sequence, and steps from the best."""
         from scipy.stats import qmc  # half a second to import, and nothing else of the package needs it

@@ -1,0 +1,164 @@
+"""The local model of the reference backend: the sums of all rows at inducing rows, and the nearest rows as they are.
+
+The formulas are those of "the local model" in `base.py`.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, solve_triangular
+
+from hpo_fast.backends.base import Array
+from hpo_fast.backends.reference_factor import factorise
+from hpo_fast.backends.reference_kernel import Kernel, embedded
+from hpo_fast.backends.reference_posterior import Posterior, condition
+from hpo_fast.backends.reference_utility import LOG_2PI
+from hpo_fast.space.layout import CATEGORICAL
+
+Rows = npt.NDArray[np.intp]
+
+INDUCING, FEWER, FEWER_FROM = 768, 512, 32768
+SUMMED = 65536  # rows of the base that are summed, at most
+NEIGHBOURS, FEWER_NEIGHBOURS = 512, 256
+PANEL = 64
+REDUNDANT = 1e-6  # of s2: a point with less variance, given the inducing ones before it, is none of them
+JITTER = 1e-8  # of s2, on the diagonal of K_mm
+RIDGE = 1e-6  # of 1/s2, on that of P
+AT_ONCE = 4096  # rows summed in one product
+
+
+class Local:
+    """The model of many rows.
+
+    Args:
+        kernel: the covariance function.
+        theta: (p,) log parameters.
+        U: (n, d) points told.
+        w: (n,) their values.
+        v: (n,) variances of their noise.
+        base: rows that the sums begin with, 1 <= base <= n.
+        constant_mean: whether the mean is estimated, or zero.
+    """
+
+    def __init__(
+        self, kernel: Kernel, theta: Array, U: Array, w: Array, v: Array, base: int, constant_mean: bool
+    ) -> None:
+        self._kernel, self._theta, self._U, self._w, self._v = kernel, theta, U, w, v
+        self._s2 = float(np.exp(theta[-2]))
+        self._most = NEIGHBOURS if base < FEWER_FROM else FEWER_NEIGHBOURS
+        self._inducing, self._L = self._choose(base)
+        tail = base + (len(U) - base) // PANEL * PANEL
+        rows = np.arange(len(U))
+        self._tail = rows[tail:]
+        self._is_inducing = np.isin(rows, self._inducing)
+        self._summed = (rows < tail) & ((rows % -(-base // SUMMED) == 0) | self._is_inducing | (rows >= base))
+        m = len(self._inducing)
+        self._P, self._b, self._ones = np.zeros((m, m)), np.zeros(m), np.zeros(m)
+        ww = w1 = oo = log_l = 0.0
+        summed = rows[self._summed]
+        for first in range(0, len(summed), AT_ONCE):
+            part = summed[first : first + AT_ONCE]
+            p, lam = self._project(part)
+            self._P += (p.T / lam) @ p
+            self._b += p.T @ (w[part] / lam)
+            self._ones += p.T @ (1.0 / lam)
+            ww += float(np.sum(w[part] ** 2 / lam))
+            w1 += float(np.sum(w[part] / lam))
+            oo += float(np.sum(1.0 / lam))
+            log_l += float(np.sum(np.log(lam)))
+        # FITC (Snelson and Ghahramani 2005): by Woodbury's identity what the prior takes from x'P y is
+        # x'(K_mm + P^-1)^-1 y of the pseudo-observations.
+        noise, log_det_P = self._inverse(self._P)
+        x, one = noise @ self._b, noise @ self._ones
+        prior = condition(kernel, theta, U[self._inducing], x, np.diag(noise), 0.0, noise).factor.L
+        X = solve_triangular(prior, np.stack([x, one], axis=1), lower=True)
+        gram = np.array([[ww, w1], [w1, oo]]) - np.stack([self._b, self._ones]) @ np.stack([x, one], axis=1) + X.T @ X
+        self._mu = float(gram[0, 1] / gram[1, 1]) if constant_mean else 0.0
+        quadratic = gram[0, 0] - self._mu * (2.0 * gram[0, 1] - self._mu * gram[1, 1])
+        log_det = log_l + 2.0 * float(np.sum(np.log(np.diag(prior)))) + log_det_P
+        self.log_likelihood = -0.5 * (quadratic + log_det + len(summed) * LOG_2PI)
+
+    def far(self, pending: Array) -> Posterior:
+        """Given the pseudo-observations, the tail, and `pending` (r, d)."""
+        return self._given(self._tail, pending)
+
+    def near(self, points: Array, pending: Array) -> Posterior:
+        """The same, and given the rows nearest to `points` (a, d)."""
+        ranks = zip_longest(*(self._nearest(point[None, :])[: self._most].tolist() for point in points))
+        tail = self._tail[0] if len(self._tail) else len(self._U)
+        found = dict.fromkeys(row for rank in ranks for row in rank if row is not None and row < tail)
+        rows = np.array(sorted(list(found)[: self._most]), dtype=np.intp)
+        return self._given(np.concatenate([rows, self._tail]), pending)
+
+    def _choose(self, base: int) -> tuple[Rows, Array]:
+        """The inducing rows, evenly spread over the base, without redundant ones, and the factor of K_mm."""
+        count = min(base, INDUCING if base < FEWER_FROM else FEWER)
+        rows = np.arange(count) * base // count
+        while True:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the guard's business
+                r2 = self._kernel.distance(self._theta, self._U[rows], self._U[rows])
+                K, _ = self._kernel.covariance(self._theta, r2)
+            factor = factorise(r2, K, np.full(len(rows), JITTER * self._s2), self._s2)
+            kept = factor.rows[np.diag(factor.L) ** 2 > REDUNDANT * self._s2]
+            if len(kept) == len(rows):
+                return rows, factor.L
+            rows = rows[kept]
+
+    def _project(self, rows: Rows) -> tuple[Array, Array]:
+        """p (r, m) and lam (r,) of some rows."""
+        K = self._kernel.between(self._theta, self._U[self._inducing], self._U[rows])
+        A = solve_triangular(self._L, K, lower=True)
+        p = solve_triangular(self._L, A, lower=True, trans="T").T
+        return p, np.maximum(self._s2 - np.sum(A * A, axis=0), 0.0) + self._v[rows]
+
+    def _inverse(self, P: Array) -> tuple[Array, float]:
+        """The noise covariance P^-1 of the pseudo-observations, and ln |P|."""
+        P = P + np.diag(np.full(len(P), RIDGE / self._s2))
+        root = np.sqrt(np.diag(P))  # in units of the diagonal the guard, and what it adds, are as for K
+        factor = factorise(np.full(P.shape, np.inf), P / root / root[:, None], np.zeros(len(P)), 1.0)
+        L = root[:, None] * factor.L
+        return cho_solve((L, True), np.eye(len(P))), 2.0 * float(np.sum(np.log(np.diag(L))))
+
+    def _given(self, rows: Rows, pending: Array) -> Posterior:
+        """Given `rows` as they are, the pseudo-observations without what these brought to the sums, and `pending`."""
+        P, b = self._P, self._b - self._mu * self._ones
+        out = rows[self._summed[rows]]
+        if len(out):
+            p, lam = self._project(out)
+            P = P - (p.T / lam) @ p
+            b = b - p.T @ ((self._w[out] - self._mu) / lam)
+        noise, _ = self._inverse(P)
+        r = len(pending)
+        return condition(
+            self._kernel,
+            self._theta,
+            np.concatenate([self._U[self._inducing], self._U[rows], pending]),
+            np.concatenate([self._mu + noise @ b, self._w[rows], np.zeros(r)]),
+            np.concatenate([np.diag(noise), self._v[rows], np.full(r, 1e-6 * self._s2)]),
+            self._mu,
+            noise,
+        )
+
+    def _nearest(self, point: Array) -> Rows:
+        """All rows that are no inducing ones, the nearest to `point` (1, d) first, in single precision."""
+        kernel, single = self._kernel, np.float32
+        r2 = np.zeros(len(self._U), dtype=single)
+        numbers = [j for j in range(kernel.layout.b) if kernel.layout.kind[j] != CATEGORICAL]
+        with np.errstate(over="ignore", invalid="ignore"):  # what is so far away is no neighbour
+            for j in numbers:
+                inverse, c = np.exp(-self._theta[j]), kernel.columns[j]
+                step = (embedded(self._U[:, c])[0] * inverse).astype(single)
+                step -= (embedded(point[:, c])[0] * inverse).astype(single)
+                r2 += step * step
+        for j in range(kernel.layout.b):  # what differs or does not
+            inverse, c = np.exp(-self._theta[j]), kernel.columns[j]
+            if j in numbers:
+                part, differs = 0.25, np.isnan(self._U[:, c]) != np.isnan(point[:, c])
+            else:
+                part, differs = 1.0, kernel.block_distance(j, self._U, point)[:, 0] > 0.0
+            r2 += np.where(differs, single(part * inverse * inverse), single(0.0))
+        order = np.argsort(r2, kind="stable")
+        return order[np.isfinite(r2[order]) & ~self._is_inducing[order]]
