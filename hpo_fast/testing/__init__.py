@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo_fast.testing.backends import BackendContract
     from hpo_fast.testing.driver import Driver
+    from hpo_fast.testing.local import LocalContract
+    from hpo_fast.testing.local_states import LocalStateContract
     from hpo_fast.testing.parzen import ParzenContract
     from hpo_fast.testing.strategies import StrategyContract
 
-__all__ = ["BackendContract", "Driver", "ParzenContract", "StrategyContract"]
+__all__ = ["BackendContract", "Driver", "LocalContract", "LocalStateContract", "ParzenContract", "StrategyContract"]
 
 # Public name: the module that holds it. Loaded on first use: the kit of one room does not need the other's imports.
 _LAZY = {
     "BackendContract": "backends",
     "Driver": "driver",
+    "LocalContract": "local",
+    "LocalStateContract": "local_states",
     "ParzenContract": "parzen",
     "StrategyContract": "strategies",
 }

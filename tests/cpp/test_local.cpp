@@ -94,7 +94,7 @@ TEST(local_refit_in_pieces) {
   CHECK(predict(at_once, h.points(0, 10)) == predict(in_pieces, h.points(0, 10)));
 }
 
-TEST(local_and_exact_to_and_fro) {
+TEST(local_and_exact_back_and_forth) {
   const History h(240);
   GpConfig c = local(2);
   c.surrogate = hpo::Surrogate::automatic;
