@@ -14,6 +14,7 @@ import numpy as np
 from hpo_fast.backends import BACKENDS, gaussian_process, read_threads
 from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
+from hpo_fast.strategies._decided import Decided
 from hpo_fast.strategies._initial import InitialDesign, few_points
 from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
 from hpo_fast.strategies.base import (
@@ -23,7 +24,6 @@ from hpo_fast.strategies.base import (
     Pending,
     Proposal,
     Strategy,
-    written_notes,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
 OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
 DETERMINISTIC_NOISE = 1e-6  # the least that keeps a covariance of close points factorisable, in units of the spread
+REGIMES = {"exact": "exact Gaussian process", "vecchia": "nearest neighbours and inducing points (vecchia)"}
 BYTES_OF_EXACT = 8  # times n^2: the triangle of the factor, and of the next one while a refit is spread
-OWN_KINDS = ("initial", "model", "quasi_random")  # of the notes written here
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,6 @@ class UCB:
     def __post_init__(self) -> None:
         if isinstance(self.beta, bool) or not isinstance(self.beta, int | float) or not 0.0 <= self.beta < math.inf:
             raise StrategyError(f"UCB: beta must be a finite number >= 0, but got {self.beta!r}; usual is {BETA}.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What the newest notes hand to the next ask."""
-
-    fit_n: int = 0  # observations of the newest refit
-    fit_number: int = -1  # the trial that paid for it
-    theta: tuple[float, ...] | None = None
-    begun: tuple[tuple[int, int], ...] = ()  # refits under way: the trial that began it, and the observations then
-    optima_number: int = -1
-    optima: tuple[tuple[float, ...], ...] = ()
 
 
 class BayesianOptimization(Strategy):
@@ -212,7 +200,7 @@ class BayesianOptimization(Strategy):
         self._told, self._failed = kind(), kind()
         self._n_told = self._n_valid = 0
         self._untold: list[tuple[FloatArray, FloatArray]] = []  # rows that the handle has not taken in yet
-        self._decided = _Decided()
+        self._decided = Decided(self._first_theta[0], space.d, self._deterministic)
         self._plan: tuple[int, int] | None = None  # the refit that the handle prepares, one of `begun`
         self._shares = 0  # of its work that are done
 
@@ -227,7 +215,7 @@ class BayesianOptimization(Strategy):
         self._failed.add_points(U[Y[:, 0] == np.inf])
         self._n_told += len(Y)
         self._n_valid += int(np.count_nonzero(np.isfinite(Y)))
-        self._decided = self._newest(self._decided, observations.numbers, observations.notes)
+        self._decided = self._decided.after(observations.numbers, observations.notes)
         self._untold.append((U, Y))
         try:
             # A trial that is still pending may have paid for a newer theta, which only the next ask gets to see: theta
@@ -238,8 +226,8 @@ class BayesianOptimization(Strategy):
         except NumericalError:
             pass  # the rows wait for the next ask, whose note says why
 
-    def _set_theta(self, decided: _Decided) -> None:
-        theta = self._first_theta if decided.theta is None else np.array([decided.theta])
+    def _set_theta(self, decided: Decided) -> None:
+        theta = np.array([decided.theta])
         if decided.fit_n != self._fitted_n or not np.array_equal(theta, self._handle.theta):
             self._plan = None
             self._handle.set_theta(theta, decided.fit_n)
@@ -270,8 +258,7 @@ class BayesianOptimization(Strategy):
             reason = f"{least:,} observations or more"
         else:
             reason = f"memory_limit={self._memory_limit:,} bytes holds the factors of fewer than {least:,} observations"
-        name = {"exact": "exact Gaussian process", "vecchia": "nearest neighbours and inducing points (vecchia)"}[regime]
-        _log.info("BayesianOptimization: %s at %s observations: %s", name, f"{n:,}", reason)
+        _log.info("BayesianOptimization: %s at %s observations: %s", REGIMES[regime], f"{n:,}", reason)
         self._regime = regime
 
     def _take_in(self) -> None:
@@ -281,37 +268,11 @@ class BayesianOptimization(Strategy):
             self._handle.append(U, Y)
             self._untold.clear()
 
-    def _newest(
-        self, decided: _Decided, numbers: Sequence[int] | IntArray, notes: Sequence[Mapping[str, Any]]
-    ) -> _Decided:
-        """Reads notes; the refit on most observations wins, the optima of the latest trial, whoever told them when."""
-        fit_n, fit_number, theta = decided.fit_n, decided.fit_number, decided.theta
-        begun = list(decided.begun)
-        optima_number, optima = decided.optima_number, decided.optima
-        p = self._first_theta.shape[1]
-        for place, note in written_notes(notes):
-            number = numbers[place]
-            if note.get("kind") not in OWN_KINDS:  # another strategy asked that trial
-                continue
-            fit = note.get("fit")
-            if fit is not None and len(fit["theta"]) == p and (fit["n"], number) > (fit_n, fit_number):
-                fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
-                if self._deterministic:  # the note may be from a strategy that inferred the noise
-                    theta = (*theta[:-1], float(self._first_theta[0, -1]))
-            if "refit" in note:
-                begun.append((int(number), int(note["refit"]["n"])))
-            found = note.get("optima")
-            if found and len(found[0]) == self._space.d and number > optima_number:
-                optima_number = int(number)
-                optima = tuple(tuple(math.nan if x is None else float(x) for x in row) for row in found)
-        under_way = tuple(sorted({one for one in begun if one[1] > fit_n}))
-        return _Decided(fit_n, fit_number, theta, under_way, optima_number, optima)
-
     # -- ask ---------------------------------------------------------------------------------------------------------
 
     def ask(self, numbers: Sequence[int] | IntArray, pending: Pending) -> list[Proposal]:
         waiting = [np.asarray(u, dtype=np.float64) for u in pending.U]
-        decided = self._newest(self._decided, pending.numbers, pending.notes)
+        decided = self._decided.after(pending.numbers, pending.notes)
         proposals: list[Proposal] = []
         for number in map(int, numbers):
             proposal = self._propose(number, waiting, decided)
@@ -319,10 +280,10 @@ class BayesianOptimization(Strategy):
                 break
             proposals.append(proposal)
             waiting.append(proposal.u)
-            decided = self._newest(decided, [number], [proposal.note])
+            decided = decided.after([number], [proposal.note])
         return proposals
 
-    def _propose(self, number: int, waiting: list[FloatArray], decided: _Decided) -> Proposal | None:
+    def _propose(self, number: int, waiting: list[FloatArray], decided: Decided) -> Proposal | None:
         if self._used_up(AnyOf({_key(u) for u in waiting}, self._told) if self._deterministic else self._failed):
             return None
         if self._n_told + len(waiting) < self._n_first or not self._n_valid:
@@ -344,7 +305,7 @@ class BayesianOptimization(Strategy):
         never = seen if self._deterministic else self._failed
         return self._design.point(number, seen, never, self._few)
 
-    def _search(self, number: int, waiting: list[FloatArray], decided: _Decided, note: dict[str, Any]) -> FloatArray:
+    def _search(self, number: int, waiting: list[FloatArray], decided: Decided, note: dict[str, Any]) -> FloatArray:
         """The point that promises most; what was decided on the way goes into `note`."""
         handle = self._handle
         self._set_theta(decided)
@@ -368,7 +329,7 @@ class BayesianOptimization(Strategy):
         u: FloatArray = self._space.canonical(found.U)[0]
         return u
 
-    def _refit(self, number: int, decided: _Decided, note: dict[str, Any]) -> None:
+    def _refit(self, number: int, decided: Decided, note: dict[str, Any]) -> None:
         """Fits theta when it is time to, or does the share of a fit under way that is due at this trial."""
         handle = self._handle
         n = handle.n

@@ -121,9 +121,13 @@ TEST(pool_default_threads) {
 TEST(pool_survives_fork) {
   squares(3, 50);  // the parent has threads
   std::atomic<bool> stop{false};
+  std::atomic<std::int64_t> done{0};
   std::thread busy([&] {  // and is inside a region, most of the time, when it forks
-    while (!stop) squares(3, 50);
+    while (!stop) hpo::parallel_for(3, 50, [&](std::int64_t, int) { ++done; });
   });
+  // From here on no thread of the parent allocates: a sanitizer's allocator that one of them has locked, as while it
+  // starts, would stay locked in the child.
+  while (done < 10000) std::this_thread::yield();
   for (int i = 0; i < 10; ++i) {
     const pid_t child = fork();
     CHECK(child >= 0);
