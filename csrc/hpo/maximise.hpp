@@ -39,8 +39,8 @@ struct SearchOptions {
   std::int64_t alternations = 2;                     // of discrete search and climb
   std::int64_t enumerate_space = 2048;
   std::int64_t carry = 4;  // local optima handed to the next search
-  // Ends that are looked at closer, in turn. On 10,000 and 100,000 trials at d = 5 and 20, the point found was worth 0.90
-  // of the best of eleven searches in the mean (expected improvement; 48 asks), and 0.76 (24) with one look at 16.
+  // Ends that are looked at closer, in turn. On 10,000 and 100,000 trials at d = 5 and 20, the point found was worth
+  // 0.90 of the best of eleven searches in the mean (expected improvement; 48 asks), and 0.76 (24) with one look at 16.
   std::vector<std::int64_t> looks{6, 1};
   std::int64_t last_batches = 4;  // of the climb that follows
   AscentOptions ascent;
