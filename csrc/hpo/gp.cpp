@@ -107,9 +107,13 @@ void GaussianProcess::truncate(std::int64_t n) {
   // Fewer values have another scale, and known variances divided by it may be more than the guard can pass.
   const std::vector<double> U(U_.begin() + n * d(), U_.end()), Y(Y_.begin() + n, Y_.end()),
       known(known_.begin() + n, known_.end());
+  std::unique_ptr<Planned> plan;  // of more rows than are left: put back where the verb fails
+  if (next_ && n < next_->n) plan = std::move(next_);
   try {
     cut(n);
   } catch (...) {
+    if (plan) next_ = std::move(plan);
+    if (next_) next_->model = Conditioned(columns_), next_->local.reset();
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
     rank(0);
     if (is_local()) {
@@ -142,7 +146,7 @@ void GaussianProcess::cut(std::int64_t n) {
   local_.reset();
   renew_warp();
   for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
-    if (!model || model->points.n() < n) continue;
+    if (!model || model->theta.empty() || model->points.n() < n) continue;
     model->points.truncate(n);
     model->noise.resize(n);
     model->V.truncate(matrix(*model), n, config_.threads);

@@ -19,9 +19,9 @@ void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
                                 std::to_string(fitted) + "; leave it out");
   std::vector<double> wanted(theta.data, theta.data + theta.n);
   if (config_.fixed_noise) wanted[layout_.b + 1] = now_.theta[layout_.b + 1];
-  next_.reset();
   const bool same = wanted == now_.theta;
   if (is_local()) {
+    next_.reset();
     if (same && fitted == fitted_) return;
     now_.theta = wanted;
     fitted_ = fitted;
@@ -40,6 +40,7 @@ void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
       throw;
     }
   }
+  next_.reset();
   fitted_ = fitted;
 }
 

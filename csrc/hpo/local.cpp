@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_set>
 #include <utility>
 
 namespace hpo {
@@ -130,15 +131,12 @@ Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) 
   // The nearest of each point, then the second nearest: points that lie close share most of theirs.
   const std::int64_t n = data.U_nd.rows, most = base_ < Summary::FEWER_FROM ? NEIGHBOURS : FEWER;
   std::vector<std::int64_t> rows;
-  std::vector<char> taken(summed_, 0);
-  const auto nearest = neighbours_.nearest(points, most, threads);
+  std::unordered_set<std::int64_t> taken;
+  const auto nearest = neighbours_.nearest(points, most, summed_, threads);
   for (std::int64_t r = 0; r < most; ++r)
     for (const auto& of_one : nearest) {
       if (static_cast<std::int64_t>(rows.size()) == most || r >= static_cast<std::int64_t>(of_one.size())) continue;
-      const std::int64_t row = of_one[r];
-      if (row >= summed_ || taken[row]) continue;
-      taken[row] = 1;
-      rows.push_back(row);
+      if (taken.insert(of_one[r]).second) rows.push_back(of_one[r]);
     }
   std::sort(rows.begin(), rows.end());
   for (std::int64_t row = summed_; row < n; ++row) rows.push_back(row);

@@ -25,11 +25,9 @@ class Local {
   Local(const Columns& columns, Kernel kind, bool constant_mean, std::vector<double> theta, std::int64_t base);
 
   const std::vector<double>& theta() const { return theta_; }
-  std::int64_t base() const { return base_; }
 
   // Takes in the base in pieces of `work` floating-point operations; returns those done.
   double advance(const Rows& data, double work, int threads);
-  bool done() const { return summary_.done(); }
   static double usual_work(std::int64_t n) { return Summary::usual_work(n); }
 
   // Takes in the rows after those it has, and forgets all pending points.
@@ -47,7 +45,6 @@ class Local {
 
   // The log likelihood of the summary's approximation (FITC), of the rows it has, at most SUMMED of the base.
   double log_likelihood() const { return summary_.log_likelihood(); }
-  double mu() const { return summary_.mu(); }
 
  private:
   // Pseudo-observations and rows as one exact model.

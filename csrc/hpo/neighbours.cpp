@@ -57,13 +57,14 @@ void Neighbours::truncate(std::int64_t n) {
   excluded_.resize(n_);
 }
 
-std::vector<std::vector<std::int64_t>> Neighbours::nearest(Mat<const double> Q, std::int64_t count, int threads) const {
+std::vector<std::vector<std::int64_t>> Neighbours::nearest(Mat<const double> Q, std::int64_t count, std::int64_t until,
+                                                           int threads) const {
   const Kernels& k = kernels();
   const std::int64_t e = scales_.e(), e_num = scales_.e_num();
   std::vector<std::vector<std::int64_t>> found(Q.rows);
-  if (count < 1 || n_ == 0) return found;
-  const std::int64_t blocks = (n_ + NEAR_ROWS - 1) / NEAR_ROWS;
-  const std::int64_t shares = n_ * std::min(Q.rows, POINTS) * e / 1000 < SHARED_FROM ? 1 : threads;
+  if (count < 1 || until == 0) return found;
+  const std::int64_t blocks = (until + NEAR_ROWS - 1) / NEAR_ROWS;
+  const std::int64_t shares = until * std::min(Q.rows, POINTS) * e / 1000 < SHARED_FROM ? 1 : threads;
   std::vector<float> q(POINTS * e);
   for (std::int64_t first = 0; first < Q.rows; first += POINTS) {
     const std::int64_t points = std::min(POINTS, Q.rows - first);
@@ -73,7 +74,7 @@ std::vector<std::vector<std::int64_t>> Neighbours::nearest(Mat<const double> Q, 
     parallel_for(static_cast<int>(shares), shares, [&](std::int64_t t, int) {
       alignas(64) float D[POINTS * NEAR_ROWS], low[POINTS * LANES];
       for (std::int64_t block = blocks * t / shares; block < blocks * (t + 1) / shares; ++block) {
-        const std::int64_t row0 = block * NEAR_ROWS, rows = std::min(NEAR_ROWS, n_ - row0);
+        const std::int64_t row0 = block * NEAR_ROWS, rows = std::min(NEAR_ROWS, until - row0);
         k.near_distances((rows + LANES - 1) / LANES, e_num, e, X_.data() + row0 * e, points, q.data(), weight_.data(),
                          D, low);
         for (std::int64_t a = 0; a < points; ++a) {

@@ -25,14 +25,18 @@ class Neighbours {
   // Never returned again.
   void exclude(std::int64_t row) { excluded_[row] = 1; }
 
-  // For each of the points Q (a, d) the `count` nearest rows, nearest first, of equal ones the first; fewer where there
-  // are no more.  Reads 4 e bytes a point; O(a n e).
-  std::vector<std::vector<std::int64_t>> nearest(Mat<const double> Q, std::int64_t count, int threads) const;
+  // For each of the points Q (a, d) the `count` nearest of the first `until` rows, nearest first, of equal ones the
+  // first; fewer where there are no more.  Reads 4 e bytes a row for 16 points; O(a n e).
+  std::vector<std::vector<std::int64_t>> nearest(Mat<const double> Q, std::int64_t count, std::int64_t until,
+                                                 int threads) const;
+  std::vector<std::vector<std::int64_t>> nearest(Mat<const double> Q, std::int64_t count, int threads) const {
+    return nearest(Q, count, n_, threads);
+  }
 
  private:
   Embedding scales_;  // without points
   std::int64_t n_ = 0;
-  std::vector<float> X_, weight_;  // chunks [e][LANES]; what is left of the last one lies infinitely far
+  std::vector<float> X_, weight_;  // chunks [e][LANES]; lanes past the last row hold anything
   std::vector<char> excluded_;
 };
 

@@ -51,7 +51,6 @@ class Summary {
 
   // Takes in the base, in pieces of `work` floating-point operations, at least one; returns those done.
   double advance(const Rows& data, double work, int threads);
-  bool done() const { return next_ == base_ && V_.n() > 0; }
   static double usual_work(std::int64_t base);
 
   // Takes in rows after the base, PANEL at a time, as long as there are so many before n.
@@ -60,8 +59,6 @@ class Summary {
   std::int64_t m() const { return points_.n(); }
   std::int64_t ld() const { return ld_; }
   std::int64_t end() const { return base_ + extended_ * PANEL; }  // no row from here on is summed
-  const Embedding& points() const { return points_; }
-  bool inducing(std::int64_t row) const { return row < base_ && inducing_[row]; }
   const std::vector<std::int64_t>& inducing_rows() const { return rows_; }
   double mu() const { return mu_; }
 

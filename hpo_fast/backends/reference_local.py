@@ -87,9 +87,9 @@ class Local:
 
     def near(self, points: Array, pending: Array) -> Posterior:
         """The same, and given the rows nearest to `points` (a, d)."""
-        ranks = zip_longest(*(self._nearest(point[None, :])[: self._most].tolist() for point in points))
         tail = self._tail[0] if len(self._tail) else len(self._U)
-        found = dict.fromkeys(row for rank in ranks for row in rank if row is not None and row < tail)
+        nearest = (rows[rows < tail][: self._most].tolist() for rows in (self._nearest(p[None, :]) for p in points))
+        found = dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank if row is not None)
         rows = np.array(sorted(list(found)[: self._most]), dtype=np.intp)
         return self._given(np.concatenate([rows, self._tail]), pending)
 

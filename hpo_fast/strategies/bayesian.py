@@ -75,7 +75,7 @@ class BayesianOptimization(Strategy):
     answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
-    ask costs one reading of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
+    ask costs three readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
     why, whenever that changes.
     A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
     came to its end), `refit` (the number of observations, when one was begun) and `optima`, beside `mean` and `sd`, the
@@ -354,9 +354,10 @@ class BayesianOptimization(Strategy):
             self._plan, self._shares = begun, 0
             handle.begin_refit(n)
         of = n // SPREAD_OVER
-        due = min(number - first + 1, of)
-        handle.advance_refit(handle.refit_work(n) * (due - self._shares) / of)
-        self._shares = due
+        due = min(number - first + 1, of)  # a number that is asked again later than greater ones owes nothing
+        if due > self._shares:
+            handle.advance_refit(handle.refit_work(n) * (due - self._shares) / of)
+            self._shares = due
         if number - first < of:
             return
         self._plan = None

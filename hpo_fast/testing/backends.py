@@ -114,6 +114,21 @@ class BackendContract:
             handle.append(np.empty((0, space.d)), np.empty((0, 1)))
             assert handle.n == 0
 
+    def test_a_planned_refit_survives_a_verb_that_fails(self) -> None:
+        space = Space(x=Float(0.0, 1.0))
+        U, Y = history(space, 40, 0)
+        handle = self.make(space.layout)
+        handle.begin_refit(0)
+        handle.truncate(0)
+        handle.append(U, Y)
+        handle.begin_refit(40)
+        try:
+            handle.set_theta(np.array([[0.0, 800.0, -5.0]]))
+        except NumericalError:
+            handle.finish_refit()
+            return
+        raise AssertionError("set_theta must refuse a variance of e^800")
+
     def test_one_row(self) -> None:
         for _, space, ours, theirs in self.pairs(n=1):
             self._agree(ours, theirs, space, CLOSE)
