@@ -9,6 +9,7 @@
 //   V_new = G^-1 [-U', I].
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -28,6 +29,11 @@ struct CovarianceMatrix {
   const double* dense = nullptr;  // (dense_n, dense_ld) what is added above the diagonal
   std::int64_t dense_ld = 0, dense_n = 0;
 };
+
+// What stands there for a row: its known variance, divided by the square of the values' scale, or the inferred one.
+inline double noise_variance(double known, double scale, double inferred) {
+  return std::isnan(known) ? inferred : known / scale / scale;
+}
 
 class Factor {
  public:

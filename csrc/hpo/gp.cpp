@@ -76,12 +76,9 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
       catch_up(now_, n());
     }
     rank(before);
-    for (std::int64_t i = before; i < n(); ++i) {
-      told_.insert(U_.data() + i * d());
+    for (std::int64_t i = before; i < n(); ++i)
       if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
-    }
   } catch (...) {
-    told_.truncate(before);
     failed_.truncate(failed_before);
     cut(before);
     throw;
@@ -113,7 +110,7 @@ void GaussianProcess::truncate(std::int64_t n) {
     cut(n);
   } catch (...) {
     if (plan) next_ = std::move(plan);
-    if (next_) next_->model = Conditioned(columns_), next_->local.reset();
+    if (next_) next_->model = Conditioned(columns_);
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
     rank(0);
     if (is_local()) {
@@ -124,7 +121,7 @@ void GaussianProcess::truncate(std::int64_t n) {
     }
     throw;
   }
-  told_.truncate(n);
+  told_.truncate(std::min(n, told_.n()));
   failed_.truncate(failed);
 }
 
@@ -136,6 +133,7 @@ void GaussianProcess::cut(std::int64_t n) {
   known_.resize(n);
   if (next_ && n < next_->n) next_.reset();  // it is a fit to rows that are gone
   rank(0);
+  if (next_) next_->local.reset();
   if (local_with(n)) {
     if (n < base_) return freeze();
     warp_.w.resize(n);
@@ -198,8 +196,7 @@ void GaussianProcess::embed(Conditioned& model, std::int64_t n) {
   const double inferred = std::exp(model.theta[layout_.b + 1]);
   for (std::int64_t i = model.points.n(); i < n; ++i) {
     model.points.append(U_.data() + i * d());
-    const double known = known_[i] / noise_scale_ / noise_scale_;
-    model.noise.push_back(std::isnan(known) ? inferred : known);
+    model.noise.push_back(noise_variance(known_[i], noise_scale_, inferred));
   }
 }
 

@@ -103,15 +103,15 @@ class GaussianProcess {
  private:
   // A refit under way: the fit, then the model under the theta that it found.
   struct Planned {
-    Planned(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta)
-        : n(data.n()), fit(columns, std::move(settings), std::move(data), std::move(theta)), model(columns) {}
+    Planned(const Columns& columns, FitSettings settings, const Observed& all, std::vector<double> theta)
+        : n(all.U_nd.rows), fit(columns, std::move(settings), all, std::move(theta)), model(columns) {}
 
     std::int64_t n;
     Refit fit;
     Conditioned model;
     // In place of `model` where the model is local.
     std::unique_ptr<Local> local;
-    Warp warp;  // of the first n
+    Warp warp;  // of the first n, and of rows told since as far as the local model has them
     double noise_scale = 1.0;
   };
 
@@ -133,7 +133,7 @@ class GaussianProcess {
   Weights weights_;
   bool weights_current_ = false;
   std::vector<double> alpha_;  // weights, then 0 for pending rows
-  KnownPoints told_, failed_;
+  KnownPoints told_, failed_;  // told_: of the first told_.n() rows, as far as a search had to avoid them
   Posterior posterior_;
   std::unique_ptr<Likelihood> likelihood_;
 
@@ -151,7 +151,6 @@ class GaussianProcess {
   void cut(std::int64_t n);
   const Weights& weights();
   Posterior& posterior();
-  FitData observed(std::int64_t n) const;
   double advance_factor(double work);
   double incumbent();
   void push_pending(const double* u);

@@ -44,24 +44,6 @@ void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
   fitted_ = fitted;
 }
 
-// What a fit to the first n observations sees: their own warp, whatever came after them.
-FitData GaussianProcess::observed(std::int64_t n) const {
-  FitData data;
-  data.d = d();
-  data.kind = config_.kind;
-  data.constant_mean = config_.constant_mean;
-  data.U.assign(U_.begin(), U_.begin() + n * d());
-  data.known.assign(known_.begin(), known_.begin() + n);
-  Warp warp;
-  const bool own = n < this->n() || is_local();
-  if (own) warp.apply({Y_.begin(), Y_.begin() + n}, config_.standardise);
-  const Warp& used = own ? warp : warp_;
-  data.w = used.w;
-  data.noise_scale = quantised(data.known, used);
-  data.view();
-  return data;
-}
-
 // Adds the log prior, and takes the fixed noise out of the gradient.
 double GaussianProcess::log_likelihood(Vec<const double> theta, double* gradient, bool prior) {
   check_theta(theta);
@@ -94,7 +76,16 @@ void GaussianProcess::begin_refit(std::int64_t n) {
     settings.log_noise = now_.theta[b + 1];
     settings.lower[b + 1] = settings.upper[b + 1] = theta[b + 1] = 0.0;
   }
-  next_ = std::make_unique<Planned>(columns_, std::move(settings), observed(n), std::move(theta));
+  // A fit to the first n sees their own warp, whatever came after them.
+  Warp warp;
+  const bool own = n < this->n() || is_local();
+  if (own) warp.apply({Y_.begin(), Y_.begin() + n}, config_.standardise);
+  const Warp& used = own ? warp : warp_;
+  const Observed all{{U_.data(), n, d()}, used.w.data(),
+                     known_.data(),       quantised({known_.begin(), known_.begin() + n}, used),
+                     config_.kind,        config_.constant_mean};
+  next_ = std::make_unique<Planned>(columns_, std::move(settings), all, std::move(theta));
+  if (is_local()) next_->warp = std::move(warp);  // the model that follows begins with it
 }
 
 // Does some of the factor under the new theta; without limit, all of it.

@@ -61,10 +61,13 @@ double GaussianProcess::advance_local(double work) {
   if (!next.local) {
     std::vector<double> theta = next.fit.theta();
     if (config_.fixed_noise) theta[layout_.b + 1] = now_.theta[layout_.b + 1];
-    next.warp.apply({Y_.begin(), Y_.begin() + next.n}, config_.standardise);
+    if (static_cast<std::int64_t>(next.warp.w.size()) != next.n)
+      next.warp.apply({Y_.begin(), Y_.begin() + next.n}, config_.standardise);
     next.noise_scale = local_noise_scale(next.warp);
     next.local = std::make_unique<Local>(columns_, config_.kind, config_.constant_mean, std::move(theta), next.n);
   }
+  // With the rows told since, up to one that begins the warp anew: that is for take_local.
+  for (auto row = next.warp.w.size(); row < Y_.size() && !next.warp.foreign(Y_[row]); ++row) next.warp.add(Y_[row]);
   try {
     return next.local->advance(rows(next.local->theta(), next.warp, next.noise_scale), work, config_.threads);
   } catch (...) {

@@ -26,10 +26,7 @@ void Likelihood::begin(const Observed& data, const double* theta, bool gradient)
   for (std::int64_t i = 0; i < n; ++i) points_.append(data.U_nd.row(i));
   const double noise = std::exp(theta[b + 1]);
   noise_.resize(n);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double known = data.known_n[i] / data.noise_scale / data.noise_scale;
-    noise_[i] = std::isnan(known) ? noise : known;
-  }
+  for (std::int64_t i = 0; i < n; ++i) noise_[i] = noise_variance(data.known_n[i], data.noise_scale, noise);
   V_.clear();
   row_ = 0;
   stage_ = n > 0 ? Stage::factor : Stage::done;

@@ -48,9 +48,9 @@ CovarianceMatrix Local::matrix(const Model& model) const {
 
 double Local::advance(const Rows& data, double work, int threads) {
   double done = 0.0;
-  const std::int64_t columns = scales_.e() + 1;
-  while (neighbours_.n() < base_ && done < work) {
-    const std::int64_t until = std::min(base_, neighbours_.n() + NEAR_ROWS);
+  const std::int64_t columns = scales_.e() + 1, n = data.U_nd.rows;
+  while (neighbours_.n() < n && done < work) {
+    const std::int64_t until = std::min(n, neighbours_.n() + NEAR_ROWS);
     for (std::int64_t row = neighbours_.n(); row < until; ++row) neighbours_.append(data.U_nd.row(row));
     done += static_cast<double>(NEAR_ROWS * columns * 16);  // a number written costs as much as so many operations
   }
@@ -59,9 +59,10 @@ double Local::advance(const Rows& data, double work, int threads) {
 }
 
 // The pseudo-observations become the model's first rows.
-void Local::start(Model& model) const {
+void Local::start(Model& model, const Rows& data) const {
   const std::int64_t m = summary_.m(), ld = summary_.ld();
   model.points.truncate(0);
+  for (const std::int64_t row : summary_.inducing_rows()) model.points.append(data.U_nd.row(row));
   model.noise.resize(m);
   for (std::int64_t i = 0; i < m; ++i) model.noise[i] = model.pseudo.noise.data()[i * ld + i];
   model.value = model.pseudo.value;
@@ -102,14 +103,12 @@ void Local::catch_up(const Rows& data, int threads) {
 
 void Local::take_new(const Rows& data, int threads) {
   const std::int64_t n = data.U_nd.rows;
-  for (std::int64_t row = neighbours_.n(); row < n; ++row) neighbours_.append(data.U_nd.row(row));
-  for (const std::int64_t row : summary_.inducing_rows()) neighbours_.exclude(row);
-  summary_.extend(data, n, threads);
   pending_.clear();
   if (summed_ != summary_.end()) {
+    if (summed_ < 0)
+      for (const std::int64_t row : summary_.inducing_rows()) neighbours_.exclude(row);
     summary_.pseudo(data, {}, far_.pseudo, threads);
-    start(far_);
-    for (const std::int64_t row : summary_.inducing_rows()) far_.points.append(data.U_nd.row(row));
+    start(far_, data);
     far_.V.clear();
     far_.V.build_some(matrix(far_), summary_.m(), INF, threads);
     summary_.conclude(far_.V, far_.pseudo, threads);
@@ -143,8 +142,7 @@ Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) 
 
   without_row([&] {
     summary_.pseudo(data, rows, near_.pseudo, threads);
-    start(near_);
-    for (const std::int64_t row : summary_.inducing_rows()) near_.points.append(data.U_nd.row(row));
+    start(near_, data);
     for (const std::int64_t row : rows) take(near_, data, row);
     near_.V.clear();
     near_.V.build_some(matrix(near_), near_.points.n(), INF, threads);

@@ -26,7 +26,8 @@ class Local {
 
   const std::vector<double>& theta() const { return theta_; }
 
-  // Takes in the base in pieces of `work` floating-point operations; returns those done.
+  // Takes in all rows but what the far posterior is made of, in pieces of `work` floating-point operations; returns
+  // those done.
   double advance(const Rows& data, double work, int threads);
   static double usual_work(std::int64_t n) { return Summary::usual_work(n); }
 
@@ -73,7 +74,7 @@ class Local {
 
   void take_new(const Rows& data, int threads);
   CovarianceMatrix matrix(const Model& model) const;
-  void start(Model& model) const;
+  void start(Model& model, const Rows& data) const;
   void take(Model& model, const Rows& data, std::int64_t row) const;
   void push(Model& model, const double* u, int threads) const;
   void weigh(Model& model, int threads) const;

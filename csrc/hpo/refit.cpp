@@ -16,38 +16,44 @@ constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
 constexpr double INF = std::numeric_limits<double>::infinity();
 }  // namespace
 
-FitData FitData::some(std::int64_t count) const {
-  std::vector<char> taken(n(), 0);
-  std::int64_t left = count;
-  const auto take = [&](std::int64_t row) {
-    if (left > 0 && !taken[row]) taken[row] = 1, --left;
-  };
-  std::vector<std::int64_t> best(n());
-  std::iota(best.begin(), best.end(), std::int64_t{0});
-  std::partial_sort(best.begin(), best.begin() + count / 4, best.end(),
-                    [&](std::int64_t i, std::int64_t j) { return w[i] < w[j] || (w[i] == w[j] && i < j); });
-  for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
-  for (std::int64_t i = 0; i < count / 4; ++i) take(n() - 1 - i);
-  std::vector<std::int64_t> rest;
-  for (std::int64_t i = 0; i < n(); ++i)
-    if (!taken[i]) rest.push_back(i);
-  const std::int64_t spread = left;
-  for (std::int64_t i = 0; i < spread; ++i) take(rest[i * static_cast<std::int64_t>(rest.size()) / spread]);
-  FitData out;
-  out.d = d, out.noise_scale = noise_scale, out.kind = kind, out.constant_mean = constant_mean;
-  for (std::int64_t i = 0; i < n(); ++i) {
-    if (!taken[i]) continue;
-    out.U.insert(out.U.end(), U.begin() + i * d, U.begin() + (i + 1) * d);
-    out.w.push_back(w[i]);
-    out.known.push_back(known[i]);
+FitData::FitData(const Observed& all, std::int64_t count) {
+  const std::int64_t rows = all.U_nd.rows;
+  const double* value = all.w_n;
+  std::vector<char> taken(rows, count >= rows);
+  if (count < rows) {
+    std::int64_t left = count;
+    const auto take = [&](std::int64_t row) {
+      if (left > 0 && !taken[row]) taken[row] = 1, --left;
+    };
+    std::vector<std::int64_t> best(rows);
+    std::iota(best.begin(), best.end(), std::int64_t{0});
+    std::partial_sort(best.begin(), best.begin() + count / 4, best.end(), [&](std::int64_t i, std::int64_t j) {
+      return value[i] < value[j] || (value[i] == value[j] && i < j);
+    });
+    for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
+    for (std::int64_t i = 0; i < count / 4; ++i) take(rows - 1 - i);
+    std::vector<std::int64_t> rest;
+    for (std::int64_t i = 0; i < rows; ++i)
+      if (!taken[i]) rest.push_back(i);
+    const std::int64_t spread = left;
+    for (std::int64_t i = 0; i < spread; ++i) take(rest[i * static_cast<std::int64_t>(rest.size()) / spread]);
   }
-  return out;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    if (!taken[i]) continue;
+    U.insert(U.end(), all.U_nd.row(i), all.U_nd.row(i) + all.U_nd.cols);
+    w.push_back(value[i]);
+    known.push_back(all.known_n[i]);
+  }
+  observed = all;
+  observed.U_nd = {U.data(), n(), all.U_nd.cols};
+  observed.w_n = w.data();
+  observed.known_n = known.data();
 }
 
-Refit::Refit(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta)
+Refit::Refit(const Columns& columns, FitSettings settings, const Observed& all, std::vector<double> theta)
     : columns_(columns),
       settings_(std::move(settings)),
-      n_(data.n()),
+      n_(all.U_nd.rows),
       b_(static_cast<std::int64_t>(theta.size()) - 2),
       theta_(std::move(theta)) {
   const std::int64_t p = b_ + 2;
@@ -58,13 +64,8 @@ Refit::Refit(const Columns& columns, FitSettings settings, FitData data, std::ve
     return t;
   };
   theta_ = boxed(theta_);
-  if (n_ > ALL) {
-    data_ = data.some(coarse(n_));
-    fine_ = n_ > MOST ? data.some(MOST) : std::move(data);
-  } else {
-    data_ = std::move(data);
-  }
-  data_.view();
+  data_ = FitData(all, n_ > ALL ? coarse(n_) : n_);
+  if (n_ > ALL) fine_ = FitData(all, MOST);
   stage_ = Stage::coarse;
   const std::vector<double> mode = boxed(prior_mode(b_));
   start(mode == theta_ ? std::vector<std::vector<double>>{theta_} : std::vector<std::vector<double>>{theta_, mode});
@@ -125,7 +126,6 @@ double Refit::climb_coarse(int threads) {
     } else {
       if (found_.empty()) found_ = theta_;
       data_ = std::move(fine_);
-      data_.view();
       stage_ = Stage::compare;
       value_ = -INF;
     }

@@ -24,16 +24,13 @@ inline double cube(std::int64_t n) {
 // Observations of a fit, its own copy: the model may grow meanwhile.
 struct FitData {
   std::vector<double> U, w, known;
-  std::int64_t d = 0;
-  double noise_scale = 1.0;
-  Kernel kind = Kernel::matern52;
-  bool constant_mean = true;
-  Observed observed;  // views of the above, made by `view`
+  Observed observed{};  // views of these
+
+  FitData() = default;
+  // `count` of all rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
+  FitData(const Observed& all, std::int64_t count);
 
   std::int64_t n() const { return static_cast<std::int64_t>(w.size()); }
-  void view() { observed = {{U.data(), n(), d}, w.data(), known.data(), noise_scale, kind, constant_mean}; }
-  // `count` of the rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
-  FitData some(std::int64_t count) const;
 };
 
 struct FitSettings {
@@ -49,8 +46,8 @@ class Refit {
       256;  // below it a factorisation gains nothing from a second thread, and a start does
   static constexpr std::int64_t MOST = 2560;  // an evaluation takes some 17e9 operations
 
-  // theta (b + 2) is where it begins.
-  Refit(const Columns& columns, FitSettings settings, FitData data, std::vector<double> theta);
+  // Copies of `all` what it needs; theta (b + 2) is where it begins.
+  Refit(const Columns& columns, FitSettings settings, const Observed& all, std::vector<double> theta);
 
   // Does at least one piece of `work` floating-point operations and goes on until they are done; returns those done.
   double advance(double work, int threads);

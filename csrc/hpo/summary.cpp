@@ -1,6 +1,7 @@
 #include "hpo/summary.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -83,19 +84,16 @@ double Summary::advance(const Rows& data, double work, int threads) {
     std::int64_t row = next_;
     for (; row < base_ && static_cast<std::int64_t>(rows.size()) < PANEL; ++row)
       if (row % stride_ == 0 || inducing_[row]) rows.push_back(row);
-    add(data, rows, threads);
+    done += add(data, rows, threads);
     next_ = row;
-    done += 3.0 * square(m()) * static_cast<double>(rows.size());
+  }
+  rows.resize(PANEL);
+  while (next_ == base_ && end() + PANEL <= data.U_nd.rows && done < work) {
+    for (std::int64_t i = 0; i < PANEL; ++i) rows[i] = end() + i;
+    done += add(data, rows, threads);
+    ++extended_;
   }
   return done;
-}
-
-void Summary::extend(const Rows& data, std::int64_t n, int threads) {
-  std::vector<std::int64_t> rows(PANEL);
-  for (; end() + PANEL <= n; ++extended_) {
-    for (std::int64_t i = 0; i < PANEL; ++i) rows[i] = end() + i;
-    add(data, rows, threads);
-  }
 }
 
 // p of each row into projected_, [chunk of inducing points][row][LANES], and l into lambda_; returns the rows, padded
@@ -132,32 +130,34 @@ std::int64_t Summary::project(const Rows& data, const std::vector<std::int64_t>&
   return depth;
 }
 
-// P -= scaled_' projected_, tiles of the upper triangle.
-void Summary::accumulate(double* P, std::int64_t depth, int threads) const {
+// P += sign sum p p' / l, the upper triangle, and so for b and ones.  3 m^2 operations a row.
+void Summary::change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, double* P,
+                     std::vector<double>& b, std::vector<double>& ones, int threads) {
   const Kernels& k = kernels();
-  const std::int64_t chunks = ld_ / LANES, size = depth * LANES;
+  const std::int64_t depth = project(data, rows, threads), chunks = ld_ / LANES, size = depth * LANES;
+  const double* p = projected_.data();
+  double* scaled = scaled_.need(ld_ * depth);
+  for (std::int64_t i = 0; i < ld_ * depth; ++i) scaled[i] = -sign * p[i] / lambda_[i / LANES % depth];
   parallel_for(threads, chunks, [&](std::int64_t ci, int) {
     for (std::int64_t cj = ci; cj < chunks; ++cj)
-      k.gram_subtract(scaled_.data() + ci * size, projected_.data() + cj * size, depth,
-                      P + ci * LANES * ld_ + cj * LANES, ld_);
+      k.gram_subtract(scaled + ci * size, p + cj * size, depth, P + ci * LANES * ld_ + cj * LANES, ld_);
   });
+  for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r)
+    for (std::int64_t i = 0; i < ld_; ++i) {
+      const double share = scaled[(i / LANES * depth + r) * LANES + i % LANES];
+      b[i] -= share * data.w_n[rows[r]];
+      ones[i] -= share;
+    }
 }
 
-void Summary::add(const Rows& data, const std::vector<std::int64_t>& rows, int threads) {
-  const std::int64_t depth = project(data, rows, threads);
-  double* scaled = scaled_.need(ld_ * depth);
-  for (std::int64_t i = 0; i < ld_ * depth; ++i) scaled[i] = -projected_.data()[i] / lambda_[i / LANES % depth];
-  accumulate(P_.data(), depth, threads);
+double Summary::add(const Rows& data, const std::vector<std::int64_t>& rows, int threads) {
+  change(data, rows, 1.0, P_.data(), b_, ones_, threads);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const double w = data.w_n[rows[r]], l = lambda_[r];
-    for (std::int64_t i = 0; i < ld_; ++i) {
-      const double p = -scaled[(i / LANES * depth + static_cast<std::int64_t>(r)) * LANES + i % LANES];
-      b_[i] += p * w;
-      ones_[i] += p;
-    }
     ww_ += w * w / l, w1_ += w / l, one_ += 1.0 / l, log_l_ += std::log(l);
   }
   count_ += static_cast<std::int64_t>(rows.size());
+  return 3.0 * square(m()) * static_cast<double>(rows.size());
 }
 
 std::vector<double> Summary::solved(const Buffer& noise, const std::vector<double>& b) const {
@@ -170,22 +170,12 @@ std::vector<double> Summary::solved(const Buffer& noise, const std::vector<doubl
 void Summary::pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads) {
   double* P = left_.need(ld_ * ld_);
   std::memcpy(P, P_.data(), static_cast<std::size_t>(ld_ * ld_) * sizeof(double));
-  std::vector<double> b(m());
-  for (std::int64_t i = 0; i < m(); ++i) b[i] = b_[i] - mu_ * ones_[i];
+  std::vector<double> b = b_, ones = ones_;
   std::vector<std::int64_t> known;
   for (const std::int64_t row : rows)
     if (summed(row)) known.push_back(row);
-  if (!known.empty()) {
-    const std::int64_t depth = project(data, known, threads);
-    double* scaled = scaled_.need(ld_ * depth);
-    for (std::int64_t i = 0; i < ld_ * depth; ++i) scaled[i] = projected_.data()[i] / lambda_[i / LANES % depth];
-    accumulate(P, depth, threads);
-    for (std::size_t r = 0; r < known.size(); ++r) {
-      const double w = data.w_n[known[r]] - mu_;
-      for (std::int64_t i = 0; i < m(); ++i)
-        b[i] -= scaled[(i / LANES * depth + static_cast<std::int64_t>(r)) * LANES + i % LANES] * w;
-    }
-  }
+  if (!known.empty()) change(data, known, -1.0, P, b, ones, threads);
+  for (std::int64_t i = 0; i < m(); ++i) b[i] -= mu_ * ones[i];
   std::vector<double> diagonal(m());
   for (std::int64_t i = 0; i < m(); ++i) diagonal[i] = P[i * ld_ + i] + RIDGE / s2_;
   P_inverse_root_.clear();

@@ -8,7 +8,6 @@
 // (PIC: Snelson & Ghahramani, AISTATS 2007): see local.hpp.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -27,10 +26,7 @@ struct Rows {
   double noise_scale;     // known variances are divided by its square
   double inferred;        // the inferred noise variance
 
-  double noise(std::int64_t i) const {
-    const double known = known_n[i] / noise_scale / noise_scale;
-    return std::isnan(known) ? inferred : known;
-  }
+  double noise(std::int64_t i) const { return noise_variance(known_n[i], noise_scale, inferred); }
 };
 
 class Summary {
@@ -49,12 +45,10 @@ class Summary {
   // `points` without points, for its length scales; the first `base` rows choose the inducing points.
   Summary(const Embedding& scales, Kernel kind, double s2, bool constant_mean, std::int64_t base);
 
-  // Takes in the base, in pieces of `work` floating-point operations, at least one; returns those done.
+  // Takes in the base, then the rows after it, PANEL at a time as long as there are so many, in pieces of `work`
+  // floating-point operations, one at least; returns those done.
   double advance(const Rows& data, double work, int threads);
   static double usual_work(std::int64_t base);
-
-  // Takes in rows after the base, PANEL at a time, as long as there are so many before n.
-  void extend(const Rows& data, std::int64_t n, int threads);
 
   std::int64_t m() const { return points_.n(); }
   std::int64_t ld() const { return ld_; }
@@ -81,7 +75,7 @@ class Summary {
   std::vector<char> inducing_;
   std::int64_t next_ = 0, extended_ = 0;                  // rows of the base that were looked at; panels after it
   Buffer P_;                                              // (m, ld), the upper triangle
-  std::vector<double> b_, ones_;                          // sum p w / l and sum p / l
+  std::vector<double> b_, ones_;                          // (ld) sum p w / l and sum p / l
   double ww_ = 0.0, w1_ = 0.0, one_ = 0.0, log_l_ = 0.0;  // sums of w w / l, w / l, 1 / l, ln l
   std::int64_t count_ = 0;
   double mu_ = 0.0, log_likelihood_ = 0.0;
@@ -100,8 +94,9 @@ class Summary {
     return row < base_ ? row < next_ && (row % stride_ == 0 || inducing_[row]) : row < end();
   }
   std::int64_t project(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
-  void add(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
-  void accumulate(double* P, std::int64_t depth, int threads) const;
+  double add(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
+  void change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, double* P, std::vector<double>& b,
+              std::vector<double>& ones, int threads);
   std::vector<double> solved(const Buffer& noise, const std::vector<double>& b) const;
 };
 

@@ -29,17 +29,18 @@ class Warp {
     scale = 1.0;
     raw_ = !standardise;
     constant_ = true;
-    order_.clear();
+    std::vector<std::size_t> finite;
     for (std::size_t i = 0; i < n; ++i)
-      if (std::isfinite(y[i])) order_.push_back(i);
-    if (order_.empty()) return;
+      if (std::isfinite(y[i])) finite.push_back(i);
+    any_ = !finite.empty();
+    if (!any_) return;
     if (standardise)
-      warp(y);
+      warp(y, finite);
     else
-      for (const std::size_t i : order_) w[i] = y[i];
+      for (const std::size_t i : finite) w[i] = y[i];
     worst_ = -std::numeric_limits<double>::infinity();
     best = -worst_;
-    for (const std::size_t i : order_) {
+    for (const std::size_t i : finite) {
       worst_ = std::max(worst_, w[i]);
       best = std::min(best, w[i]);
     }
@@ -56,7 +57,7 @@ class Warp {
   // one FOREIGN standard deviations better than the best.
   bool foreign(double y) const {
     if (!std::isfinite(y)) return false;
-    if (order_.empty()) return true;
+    if (!any_) return true;
     if (raw_) return false;
     return constant_ ? std::fabs(y / unit_ - mean_) > 1e-9 * std::fabs(mean_) : warped(y) < best - FOREIGN;
   }
@@ -68,11 +69,9 @@ class Warp {
  private:
   static constexpr double FOREIGN = 10.0;
 
-  std::vector<std::size_t> order_;  // the finite ones, by value
-
   double unit_ = 1.0, median_ = 0.0, t_ = INFINITY, mean_ = 0.0, deviation_ = 1.0;
   double worst_ = 0.0;
-  bool raw_ = false, constant_ = true;
+  bool any_ = false, raw_ = false, constant_ = true;  // any_: whether `apply` saw a finite value
 
   // A value in units of `unit_`, with its tail compressed.
   double compressed(double y) const {
@@ -80,19 +79,19 @@ class Warp {
     return excess > 0.0 ? median_ + t_ + t_ * std::min(std::log1p(excess / t_), 12.0) : at;
   }
 
-  void warp(const std::vector<double>& y) {
-    const std::size_t n = order_.size();
-    std::sort(order_.begin(), order_.end(),
+  void warp(const std::vector<double>& y, std::vector<std::size_t>& order) {
+    const std::size_t n = order.size();
+    std::sort(order.begin(), order.end(),
               [&](std::size_t a, std::size_t b) { return y[a] < y[b] || (y[a] == y[b] && a < b); });
     // Differences of the largest doubles would overflow. A power of two: no digit changes.
-    const double largest = std::max(std::fabs(y[order_.front()]), std::fabs(y[order_.back()]));
+    const double largest = std::max(std::fabs(y[order.front()]), std::fabs(y[order.back()]));
     unit_ = largest > 1e300 ? 16.0 : 1.0;
-    const auto at = [&](std::size_t i) { return y[order_[i]] / unit_; };
+    const auto at = [&](std::size_t i) { return y[order[i]] / unit_; };
     median_ = n % 2 ? at(n / 2) : 0.5 * (at(n / 2 - 1) + at(n / 2));
     t_ = 1.5 * (at(3 * n / 4) - at(n / 4));
     if (t_ == 0.0) t_ = 1.5 * moments(n, at).deviation;  // half of the values are equal
-    for (const std::size_t i : order_) w[i] = compressed(y[i]);
-    const Moments m = moments(n, [&](std::size_t i) { return w[order_[i]]; });
+    for (const std::size_t i : order) w[i] = compressed(y[i]);
+    const Moments m = moments(n, [&](std::size_t i) { return w[order[i]]; });
     mean_ = m.mean;
     deviation_ = m.deviation;
     shift = mean_ * unit_;
@@ -100,7 +99,7 @@ class Warp {
     // double.
     constant_ = deviation_ <= 1e-12 * m.size || deviation_ * unit_ < std::numeric_limits<double>::min();
     if (!constant_) scale = deviation_ * unit_;
-    for (const std::size_t i : order_) w[i] = standardised(w[i]);
+    for (const std::size_t i : order) w[i] = standardised(w[i]);
   }
 
   struct Moments {

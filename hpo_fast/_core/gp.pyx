@@ -203,6 +203,13 @@ def _matrix(name, value, rows, cols):
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
+cdef int64_t _rows(n) except? -2:
+    """n as a count of rows: what the core refuses goes there as it came, as long as it fits."""
+    if not -2**62 < n < 2**62:
+        raise ValueError(f"n must be a number of rows, but got {n!r}; count the observations")
+    return n
+
+
 cdef Utility _utility(value):
     cdef Utility utility
     utility.kind = <UtilityKind><int>UTILITIES[value.kind]
@@ -350,12 +357,12 @@ cdef class GaussianProcess:
             self.gp.get().append(_mat(points), _vec(values), _vec(known))
 
     def truncate(self, n):
-        cdef int64_t keep = n if -1 <= n < 2**62 else -1  # what is no row count of any size is refused below
+        cdef int64_t keep = _rows(n)
         with self.alone(), nogil:
             self.gp.get().truncate(keep)
 
     def begin_refit(self, n):
-        cdef int64_t rows = n if -1 <= n < 2**62 else -1
+        cdef int64_t rows = _rows(n)
         with self.alone(), nogil:
             self.gp.get().begin_refit(rows)
 
@@ -394,7 +401,7 @@ cdef class GaussianProcess:
 
     def set_theta(self, theta, n=0):
         cdef const double[::1] wanted = _matrix("theta", theta, 1, self.gp.get().b() + 2).reshape(-1)
-        cdef int64_t fitted = n if -1 <= n < 2**62 else -1
+        cdef int64_t fitted = _rows(n)
         with self.alone(), nogil:
             self.gp.get().set_theta(_vec(wanted), fitted)
 

@@ -5,6 +5,8 @@ The formulas are those of "the local model" in `base.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 
 import numpy as np
@@ -16,6 +18,7 @@ from hpo_fast.backends.reference_factor import factorise
 from hpo_fast.backends.reference_kernel import Kernel, embedded
 from hpo_fast.backends.reference_posterior import Posterior, condition
 from hpo_fast.backends.reference_utility import LOG_2PI
+from hpo_fast.errors import NumericalError
 from hpo_fast.space.layout import CATEGORICAL
 
 Rows = npt.NDArray[np.intp]
@@ -28,6 +31,15 @@ REDUNDANT = 1e-6  # of s2: a point with less variance, given the inducing ones b
 JITTER = 1e-8  # of s2, on the diagonal of K_mm
 RIDGE = 1e-6  # of 1/s2, on that of P
 AT_ONCE = 4096  # rows summed in one product
+
+
+@contextmanager
+def _without_row() -> Iterator[None]:
+    """What fails in sums over many rows is the fault of no single one."""
+    try:
+        yield
+    except NumericalError as error:
+        raise NumericalError(str(error), row=-1) from None
 
 
 class Local:
@@ -43,6 +55,7 @@ class Local:
         constant_mean: whether the mean is estimated, or zero.
     """
 
+    @_without_row()
     def __init__(
         self, kernel: Kernel, theta: Array, U: Array, w: Array, v: Array, base: int, constant_mean: bool
     ) -> None:
@@ -122,6 +135,7 @@ class Local:
         L = root[:, None] * factor.L
         return cho_solve((L, True), np.eye(len(P))), 2.0 * float(np.sum(np.log(np.diag(L))))
 
+    @_without_row()
     def _given(self, rows: Rows, pending: Array) -> Posterior:
         """Given `rows` as they are, the pseudo-observations without what these brought to the sums, and `pending`."""
         P, b = self._P, self._b - self._mu * self._ones

@@ -338,13 +338,16 @@ class BayesianOptimization(Strategy):
         if decided.begun and not bulk:
             self._advance(number, decided.begun[0], note)
         elif n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
-            if n >= SPREAD_FROM and not bulk:
-                note["refit"] = {"n": n}
-                self._advance(number, (number, n), note)
-            else:
+            if n < SPREAD_FROM:
                 self._plan = None
                 handle.refit()
                 note["fit"] = self._fitted(n)
+            elif bulk:
+                handle.begin_refit(n)
+                self._finish(n, note)
+            else:
+                note["refit"] = {"n": n}
+                self._advance(number, (number, n), note)
 
     def _advance(self, number: int, begun: tuple[int, int], note: dict[str, Any]) -> None:
         """Does the work of a refit that is due at this trial; from a journal, all that went before as well."""
@@ -358,8 +361,12 @@ class BayesianOptimization(Strategy):
         if due > self._shares:
             handle.advance_refit(handle.refit_work(n) * (due - self._shares) / of)
             self._shares = due
-        if number - first < of:
-            return
+        if number - first >= of:
+            self._finish(n, note)
+
+    def _finish(self, n: int, note: dict[str, Any]) -> None:
+        """Ends the refit on n observations that was begun, with all that is left of its work."""
+        handle = self._handle
         self._plan = None
         try:
             handle.finish_refit()
