@@ -409,6 +409,18 @@ def test_numerical_trouble_never_reaches_the_user(verb):
     assert driver.strategy._handle.n == 9, "rows that could not be told are told when it works again"
 
 
+def test_a_long_refit_that_fails_is_not_tried_again_at_once():
+    driver = Driver(BayesianOptimization(), FLOATS)
+    driver.add(FLOATS.from_uniform(np.random.default_rng(0).random((1000, 2))))
+    theta = driver.strategy._handle.theta[0].tolist()
+    driver.strategy._handle = Breaking(driver.strategy._handle, "finish_refit")
+    driver.run(2)
+    first, second = notes(driver)[1000], notes(driver)[1001]
+    assert first["kind"] == "model" and first["reason"] == "no factor of this matrix"
+    assert first["fit"] == {"n": 1000, "theta": theta}
+    assert second["kind"] == "model" and not {"fit", "refit", "reason"} & set(second)
+
+
 def test_nothing_told_is_nothing():
     strategy = BayesianOptimization()
     strategy.start(FLOATS, 1, 0, 0)
