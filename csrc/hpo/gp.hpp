@@ -95,6 +95,7 @@ class GaussianProcess {
   double log_likelihood(Vec<const double> theta, double* gradient, bool prior);
   void predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var);
   void score(Utility utility, Mat<const double> U, double* value);
+  double incumbent();
   // out (n_samples, m)
   void sample(Mat<const double> U, std::int64_t n_samples, Key key, double* out);
   MaximumResult maximise(Utility utility, std::int64_t q, Mat<const double> pending, Key key, Mat<const double> starts,
@@ -152,7 +153,6 @@ class GaussianProcess {
   const Weights& weights();
   Posterior& posterior();
   double advance_factor(double work);
-  double incumbent();
   void push_pending(const double* u);
   void drop_pending();
   void rank(std::int64_t first);

@@ -146,6 +146,7 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         double log_likelihood(Vec[const double], double*, cbool) except +hpo_translate
         void predict(Mat[const double], double*, double*, double*, double*) except +hpo_translate
         void score(Utility, Mat[const double], double*) except +hpo_translate
+        double incumbent() except +hpo_translate
         void sample(Mat[const double], int64_t, Key, double*) except +hpo_translate
         MaximumResult maximise(Utility, int64_t, Mat[const double], Key, Mat[const double], cbool) except +hpo_translate
 
@@ -459,6 +460,12 @@ cdef class GaussianProcess:
             with self.alone(), nogil:
                 self.gp.get().score(what, _mat(points), &view[0])
         return values
+
+    def incumbent(self):
+        cdef double best
+        with self.alone(), nogil:
+            best = self.gp.get().incumbent()
+        return best
 
     def maximise(self, utility, q, pending, key, starts=None, avoid_known=False):
         cdef Py_ssize_t d = self.d

@@ -313,6 +313,16 @@ class Surrogate(Protocol):
     def score(self, utility: Utility, U: Array) -> Array:
         """The utility (m,) of the points U (m, d), nothing pending: for tests, plots and benchmarks."""
 
+    def incumbent(self) -> float:
+        """The value to improve on (see Utility), nothing pending, in warped, standardised units: as `score`, for tests.
+
+        Raises:
+            NumericalError: the guard failed at row `error.row`.
+
+        Cost: O(n^2) where it is the first to ask after a change, then O(n) for each of some 50 rows; of the local model
+        that of `predict` at them, far from all.
+        """
+
     def maximise(
         self,
         utility: Utility,

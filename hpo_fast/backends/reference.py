@@ -346,9 +346,9 @@ class GaussianProcess:
     def score(self, utility: Utility, U: Array) -> Array:
         """The utility (m,) of the points U."""
         mean, var = self.predict(U)
-        return utility_value(utility, mean[:, 0], var[:, 0], self._incumbent() - _margin(utility))[0]
+        return utility_value(utility, mean[:, 0], var[:, 0], self.incumbent() - _margin(utility))[0]
 
-    def _incumbent(self) -> float:
+    def incumbent(self) -> float:
         """The value to improve on."""
         rows = np.flatnonzero(np.isfinite(self._y))
         rows = rows[np.argsort(self._y[rows], kind="stable")[:BEST]]
@@ -383,7 +383,7 @@ class GaussianProcess:
         starts = np.empty((0, self.d)) if starts is None else _matrix("starts", starts, (len(starts), self.d))
         search = Search(self._layout, _generator(key), n_candidates, n_starts)
         by_mean = self._U[np.argsort(self._model(None).predict(self._U)[0], kind="stable")]
-        incumbent = self._incumbent()
+        incumbent = self.incumbent()
         avoid = self._U if avoid_known else self._U[~np.isfinite(self._y)]
         chosen: list[tuple[Array, float, float, float]] = []
         optima = np.empty((0, self.d))

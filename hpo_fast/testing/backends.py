@@ -109,6 +109,7 @@ class BackendContract:
             assert np.array_equal(fit.theta, theta) and fit.log_likelihood[0] == 0.0, (
                 "a refit on nothing must move nothing"
             )
+            assert handle.incumbent() == 0.0
             found = handle.maximise(Utility(), 2, None, (0, 0))
             assert_representable(space, found.U)
             handle.append(np.empty((0, space.d)), np.empty((0, 1)))
@@ -191,6 +192,7 @@ class BackendContract:
                 score = ours.score(utility, X)
                 assert score.shape == (20,)
                 assert_close(score, theirs.score(utility, X), 1e-7, f"{kind} on {name}")
+            assert_close(ours.incumbent(), theirs.incumbent(), 1e-7, f"the value to improve on, on {name}")
 
     def test_the_value_to_improve_on(self) -> None:
         """Without noise the best value told; with noise two standard deviations below what is believed, if no less."""
@@ -201,12 +203,14 @@ class BackendContract:
                 handle.append(U, Y)
                 mean, var = (part[:, 0] for part in handle.predict(U[np.argsort(Y[:, 0], kind="stable")[:50]]))
                 expected = max(np.min(Y), np.min(mean - 2.0 * np.sqrt(var)))
+                # Without noise, equal points with different values leave nothing but what the jitter makes of them.
+                tolerance = 1e-4 if noise == 0.0 else 1e-7
+                assert_close(handle.incumbent(), expected, tolerance, f"noise of {noise} on {name}")
                 X = points(space, 5, 1)
                 (mean, var), ei = (part[:, 0] for part in handle.predict(X)), handle.score(Utility("ei"), X)
                 sd = np.sqrt(var)
                 z = (expected - mean) / sd
-                # Without noise, equal points with different values leave nothing but what the jitter makes of them.
-                assert_close(ei, sd * np.exp(log_h(z)), 1e-4 if noise == 0.0 else 1e-7, f"noise of {noise} on {name}")
+                assert_close(ei, sd * np.exp(log_h(z)), tolerance, f"noise of {noise} on {name}")
 
     def test_warp_agrees(self) -> None:
         space = self.spaces()["floats"]

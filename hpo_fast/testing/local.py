@@ -122,6 +122,7 @@ class LocalContract(LocalKit):
                 assert_close(
                     ours.score(Utility(kind, 2.5), X), theirs.score(Utility(kind, 2.5), X), 1e-6, f"{kind} on {name}"
                 )
+            assert_close(ours.incumbent(), theirs.incumbent(), CLOSE, f"the value to improve on, on {name}")
 
     def test_known_noise_and_failed_rows(self) -> None:
         space = self.spaces()["floats"]
