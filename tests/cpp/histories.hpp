@@ -9,30 +9,14 @@
 #include "hpo/rng.hpp"
 #include "layouts.hpp"
 
-struct History {
-  LayoutBuilder builder;
-  hpo::LayoutArrays arrays;
-  std::int64_t d, n;
-  std::vector<double> U, Y;
+struct History : MixedPoints {
+  std::vector<double> Y;
 
-  // A continuous, an ordered, a categorical block, one that depends on it, and a logarithmic integer.
-  explicit History(std::int64_t n_) : n(n_) {
-    builder.continuous(), builder.ordered(5), builder.categorical(3), builder.continuous(), builder.log_int(1, 100);
-    builder.when_index(3, 2, 0, 1);
-    arrays = builder.arrays();
-    d = arrays.d;
-    const hpo::Layout layout(arrays);
+  explicit History(std::int64_t n_) : MixedPoints(n_) {
     for (std::int64_t i = 0; i < n; ++i) {
-      std::vector<double> u(static_cast<std::size_t>(d));
-      for (std::int64_t j = 0; j < d; ++j) u[static_cast<std::size_t>(j)] = hpo::uniform(1, i, j);
-      layout.snap(u.data());
-      U.insert(U.end(), u.begin(), u.end());
+      const double* u = points(i, 1).data;
       Y.push_back(std::sin(5.0 * u[0]) + u[1] + (std::isnan(u[3]) ? 0.3 : u[3] * u[3]) + 0.1 * hpo::normal(2, i, 0));
     }
-  }
-
-  hpo::Mat<const double> points(std::int64_t first, std::int64_t count) const {
-    return {U.data() + first * d, count, d};
   }
   void tell(hpo::GaussianProcess& gp, std::int64_t first, std::int64_t count) const {
     gp.append(points(first, count), {Y.data() + first, count}, {});

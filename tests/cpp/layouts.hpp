@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hpo/layout.hpp"
+#include "hpo/rng.hpp"
 
 struct LayoutBuilder {
   using Spans = std::vector<std::pair<double, double>>;
@@ -63,5 +64,31 @@ struct LayoutBuilder {
   template <class T>
   static hpo::Vec<const T> view(const std::vector<T>& v) {
     return {v.data(), static_cast<std::int64_t>(v.size())};
+  }
+};
+
+// Points of a space with a continuous, an ordered, a categorical block, one that depends on it, and a logarithmic
+// integer.
+struct MixedPoints {
+  LayoutBuilder builder;
+  hpo::LayoutArrays arrays;
+  std::int64_t d, n;
+  std::vector<double> U;
+
+  explicit MixedPoints(std::int64_t n_) : n(n_) {
+    builder.continuous(), builder.ordered(5), builder.categorical(3), builder.continuous(), builder.log_int(1, 100);
+    builder.when_index(3, 2, 0, 1);
+    arrays = builder.arrays();
+    d = arrays.d;
+    const hpo::Layout layout(arrays);
+    for (std::int64_t i = 0; i < n; ++i) {
+      std::vector<double> u(static_cast<std::size_t>(d));
+      for (std::int64_t j = 0; j < d; ++j) u[static_cast<std::size_t>(j)] = hpo::uniform(1, i, j);
+      layout.snap(u.data());
+      U.insert(U.end(), u.begin(), u.end());
+    }
+  }
+  hpo::Mat<const double> points(std::int64_t first, std::int64_t count) const {
+    return {U.data() + first * d, count, d};
   }
 };

@@ -19,29 +19,12 @@ using hpo::ParzenConfig;
 
 constexpr double INFINITE = std::numeric_limits<double>::infinity();
 
-struct History {
-  LayoutBuilder builder;
-  hpo::LayoutArrays arrays;
-  std::int64_t d, n;
-  std::vector<double> U, y;
+struct History : MixedPoints {
+  std::vector<double> y;
 
-  // A continuous, an ordered, a categorical block, one that depends on it, and a logarithmic integer.
-  explicit History(std::int64_t n_) : n(n_) {
-    builder.continuous(), builder.ordered(5), builder.categorical(3), builder.continuous(), builder.log_int(1, 100);
-    builder.when_index(3, 2, 0, 1);
-    arrays = builder.arrays();
-    d = arrays.d;
-    const hpo::Layout layout(arrays);
-    for (std::int64_t i = 0; i < n; ++i) {
-      std::vector<double> u(static_cast<std::size_t>(d));
-      for (std::int64_t j = 0; j < d; ++j) u[static_cast<std::size_t>(j)] = hpo::uniform(1, i, j);
-      layout.snap(u.data());
-      U.insert(U.end(), u.begin(), u.end());
+  explicit History(std::int64_t n_) : MixedPoints(n_) {
+    for (std::int64_t i = 0; i < n; ++i)
       y.push_back(i % 7 == 0 ? INFINITE : std::floor(10.0 * hpo::uniform(2, i, 0)));  // failures and ties
-    }
-  }
-  hpo::Mat<const double> points(std::int64_t first, std::int64_t count) const {
-    return {U.data() + first * d, count, d};
   }
   void tell(Parzen& parzen, std::int64_t first, std::int64_t count) const {
     parzen.append(points(first, count), {y.data() + first, count});
