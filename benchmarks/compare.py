@@ -73,6 +73,8 @@ class Store:
         began = time.perf_counter()
         result = call(unit.function, arguments, threads, unit.timeout)
         seconds = time.perf_counter() - began
+        if self.path(unit, threads) != path:
+            raise ChildFailed("what it depends on, code or versions, changed while it was measured")
         kept = {"result": result, "seconds": round(seconds, 1), "environment": environment}
         write(path, kept)
         say(f"{part.name}: {unit.key} took {seconds:.1f} s")

@@ -66,13 +66,11 @@ def _cpu() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-@cache
 def our_code() -> str:
     """A digest of the package as it is installed: a stored figure counts only for the code that gave it."""
     return _digest(Path(next(iter(hpo_fast.__path__))), ("*.py", "*.so", "*.pyd"))
 
 
-@cache
 def bench_code() -> str:
     """The same of all of the benchmarks, for a measurement calls more than the file that it stands in."""
     return _digest(Path(__file__).parent, ("*.py",))

@@ -289,11 +289,20 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
 def test_what_a_figure_depends_on_is_measured_anew(
     name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, (unit, *_) = compare.Store(tmp_path, "fit"), parts.part("fit").units(True)
+    part, store = parts.part("fit"), compare.Store(tmp_path, "fit")
+    unit = part.units(True)[0]
     before = store.path(unit, 1)
     assert store.path(unit, 1) == before != store.path(unit, 2)
-    monkeypatch.setattr(machine, name, value)
-    assert store.path(unit, 1) != before
+
+    def changes(*arguments: Any) -> dict[str, Any]:
+        monkeypatch.setattr(machine, name, value)
+        return {}
+
+    # What changes meanwhile is not kept, under either name.
+    monkeypatch.setattr(compare, "call", changes)
+    with pytest.raises(child.ChildFailed, match="changed while it was measured"):
+        store.result(part, unit, 1)
+    assert store.path(unit, 1) != before and not list(tmp_path.rglob("*.json"))
 
 
 def test_the_computer_of_a_figure_is_known() -> None:
