@@ -10,7 +10,6 @@ from hpo_fast_bench.methods import OPTUNA_GP
 from hpo_fast_bench.parts import Part, Row, Unit
 from hpo_fast_bench.parts import regret_table as table
 from hpo_fast_bench.problems import PROBLEMS
-from hpo_fast_bench.statistics import NOT_WORSE
 
 TRIALS = 60
 SEEDS = 10
@@ -27,14 +26,14 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     names = [name for name in PROBLEMS if f"optuna_gp--{name}" in results]
     mine, other = (np.array([table.regret(results, method, name) for name in names]) for method in METHODS)
-    rows = table.rows(results, *METHODS, names)[:-1]
+    *rows, overall = table.rows(results, *METHODS, list(PROBLEMS))
     for kind in dict.fromkeys(PROBLEMS[name].kind for name in names):
         chosen = [PROBLEMS[name].kind == kind for name in names]
         rows.append(table.row(f"class {kind}", mine[chosen], other[chosen]))
     plain = [not any(parameter.conditions for parameter in PROBLEMS[name].space.values()) for name in names]
     if 0 < sum(plain) < len(plain):
         rows.append(table.row(f"the {sum(plain)} problems without conditions", mine[plain], other[plain]))
-    return [*rows, table.row("all problems", mine, other, NOT_WORSE)]
+    return [*rows, overall]
 
 
 PART = Part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,12 @@ def units(
         for problem in problems:
             count = random_seeds if method == RANDOM else seeds
             arguments = {"method": method, "problem": problem, "seeds": list(range(count)), "n_trials": trials}
+            uses = set(USES[method])
             if told:
                 arguments["told"] = told
+                uses.add("ours")  # whose space draws the history
             key = f"{method}--{problem}" + (f"--{told}" if told else "")
-            out.append(Unit(key, "hpo_fast_bench.run:measure", arguments, USES[method], threads=1, scratch=True))
+            out.append(Unit(key, "hpo_fast_bench.run:measure", arguments, tuple(sorted(uses)), threads=1, scratch=True))
     return out
 
 
@@ -85,8 +88,12 @@ def rows(
     target: float = NOT_WORSE,
     label: str = "",
 ) -> list[Row]:
-    """A line for each problem, and one with the target for all of them; none where a side was not run."""
+    """A line for each problem, and one with the target for all of them; none where a side was not run.
+
+    The target is missed where a problem that was asked for is not there.
+    """
     suffix = f"--{told}" if told else ""
+    asked = len(problems)
     problems = [name for name in problems if all(f"{m}--{name}{suffix}" in results for m in (ours, theirs, RANDOM))]
     if not problems:
         return []
@@ -96,4 +103,7 @@ def rows(
         problem = TASKS[name]
         figure = f"{label}{name} ({problem.kind}, d = {problem.space.d})"
         out.append(row(figure, sides[0][i : i + 1], sides[1][i : i + 1]))
+    if len(problems) < asked:
+        some = row(f"{label}{len(problems)} of {asked} problems", *sides, target=target)
+        return [*out, replace(some, reached=False)]
     return [*out, row(f"{label}all problems", *sides, target=target)]

@@ -145,6 +145,8 @@ def test_a_curve_ends_where_a_step_would_take_too_long(tmp_path: Path, monkeypat
         if n == 77:
             raise child.ChildFailed("no memory")
         return {"mean": 1e-6 * n**2, "max": 1.0, "count": 1, "bytes": 1, "n": n}
+    assert some.figure == "1 of 2 problems" and some.reached is False and some.cells["upper 95 %"] < 0
+    _, all_of_them = regret_table.rows(results, *sides, ["levy10_noisy"], told=40, target=0.0)
 
     monkeypatch.setattr(growth, "call", call)
     sizes = [10, 100, 1000, 10_000, 100_000]
