@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,15 @@ def one(method: str, n: int, d: int, steps: int, threads: int) -> dict[str, Any]
     METHODS[method](past.space, 0, threads)  # its imports
     forget_peak()  # that of making the history
     before = resident()
-    if CURVES[method][1] == "ours":
+    with peer_threads(threads) if CURVES[method][1] != "ours" else nullcontext():
         first = before_refit(n) if method == "hpo_fast" else None
-        best = figures(Loop(METHODS[method](past.space, 0, threads), past, 0, first).timed(steps, BLOCK_SECONDS, 1))
-    else:
-        blocks = []
-        for count in sorted({1, threads}):  # a second thread slows many a peer down
-            with peer_threads(count):
-                loop = Loop(METHODS[method](past.space, 0, count), past, 0)
-                blocks.append({**figures(loop.timed(steps, BLOCK_SECONDS, 1)), "threads": count})
-                del loop
-        best = min(blocks, key=lambda block: block["mean"])
-    return {**best, "bytes": peak() - before, "n": n}
+        loop = Loop(METHODS[method](past.space, 0, threads), past, 0, first)
+        times = loop.timed(steps, BLOCK_SECONDS, 1)
+    return {**figures(times), "bytes": peak() - before, "n": n, "threads": threads}
 
 
 def measure(method: str, d: int, sizes: Sequence[int], least: int, scratch: str, threads: int) -> dict[str, Any]:
-    """One curve, each size in a process of its own and kept as soon as it is done.
+    """One curve, each size and count of threads in a process of its own, and a size kept as soon as it is done.
 
     Args:
         method: of CURVES.
@@ -80,12 +74,16 @@ def measure(method: str, d: int, sizes: Sequence[int], least: int, scratch: str,
         if not path.exists():
             # Ours over a whole refit interval, as long as a minute allows: the peers fit at every ask.
             steps = min(MOST_STEPS, max(least, interval(n + 1))) if method == "hpo_fast" else least
-            arguments = {"method": method, "n": n, "d": d, "steps": steps, "threads": threads}
+            # A second thread slows many a peer down.
+            counts = [threads] if CURVES[method][1] == "ours" else sorted({1, threads})
+            blocks = []
             try:
-                result = call("hpo_fast_bench.parts.growth:one", arguments, threads, MOST_SECONDS)
+                for count in counts:
+                    arguments = {"method": method, "n": n, "d": d, "steps": steps, "threads": count}
+                    blocks.append(call("hpo_fast_bench.parts.growth:one", arguments, count, MOST_SECONDS))
             except ChildFailed as failed:
                 return {"points": points, "end": f"n = {n}: {str(failed)[-300:]}"}
-            path.write_text(json.dumps(result))
+            path.write_text(json.dumps(min(blocks, key=lambda block: block["mean"])))
         points.append(json.loads(path.read_text()))
     return {"points": points, "end": ""}
 
