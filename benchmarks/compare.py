@@ -146,7 +146,7 @@ def _measured(part: Part, store: Store, threads: int, quick: bool, peers: Sequen
             results[unit.key] = store.result(part, unit, unit.threads or threads)
         except ChildFailed as failed:
             say(f"{part.name}: {unit.key} FAILED: {failed}")
-            if further(part, unit):  # what a peer of no target cannot do must not take the others' rows
+            if unit.bare:  # what a peer of no target cannot do must not take the others' rows
                 without[unit.key] = f"failed: {str(failed).splitlines()[-1]}"
             else:
                 failures.append(f"{unit.key}: {failed}")

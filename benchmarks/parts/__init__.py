@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ class Unit:
         arguments: JSON-able keywords for it.
         uses: "ours" and names of PEERS: whose code the result depends on. A unit with a peer that its part does not
             need is left out where that is not there, and the part goes on without it.
+        bare: whether none of its rows has a target: where it fails it is left out too, and takes nobody else's rows.
         threads: for both sides; None: those of the command.
         scratch: whether the function takes `scratch`, a folder that survives a stop.
         timeout: seconds.
@@ -28,6 +30,7 @@ class Unit:
     arguments: dict[str, Any]
     uses: tuple[str, ...] = ("ours",)
     threads: int | None = None
+    bare: bool = False
     scratch: bool = False
     timeout: float = 7200.0
 
@@ -58,8 +61,8 @@ class Part:
         title: the heading of its table.
         units: quick -> the measurements; quick is for tests, with budgets that prove nothing.
         rows: results by key -> the table.
-        needs: packages: the peer and what makes it fast; they must be installed.
-        peer: what `--peers` calls it, or None.
+        needs: packages of the peer without which it has no row, and what makes it fast; they must be installed.
+        peer: what `--peers` calls that one, or None.
         parallel: measurements at once; more than one only where no time is measured.
         note: how to read it.
     """
@@ -97,6 +100,13 @@ NAMES = (
     "further",
     "growth",
 )
+
+
+def size_of(key: str) -> tuple[int, int]:
+    """n and d of a unit that names them, such as "factor-n300-d5"."""
+    found = re.search(r"\bn(\d+)-d(\d+)", key)
+    assert found is not None, key
+    return int(found[1]), int(found[2])
 
 
 def part(name: str) -> Part:

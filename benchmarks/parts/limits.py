@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.histories import history
-from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
 from hpo_fast_bench.parts.blocks import RUNS, alternate, block, figures
 from hpo_fast_bench.rods import gemm, read_rate
 
@@ -41,7 +41,7 @@ def operations(kind: str, n: int) -> float:
     return {"factor": 2 * n**3 / 3, "gradient": float(n**3), "posterior": 2.0 * POINTS * n**2}[kind]
 
 
-def model(n: int, d: int, threads: int, more: int = 0) -> tuple[Surrogate, Any]:
+def model(n: int, d: int, threads: int | None = None, more: int = 0) -> tuple[Surrogate, Any]:
     """A handle of n told points at a theta that suits them, and the history with `more` points."""
     past = history(n + more, d, 0)
     handle = gaussian_process(past.space.layout, n_threads=threads)
@@ -103,8 +103,8 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for key, result in results.items():
-        kind, *size = key.split("-")
-        n, d = (int(part[1:]) for part in size)
+        kind = key.split("-", 1)[0]
+        n, d = size_of(key)
         if kind == "append":
             mean, reading = result["ours"]["mean"], result["readings"]["mean"]
             shown = {"ours ms": 1e3 * mean, "floor ms": 1e3 * reading, "readings": mean / reading}

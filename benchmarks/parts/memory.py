@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
 
 MOST_RATIO = 4
 
@@ -69,7 +69,7 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for key, result in results.items():
-        n, d = (int(part[1:]) for part in key.split("-"))
+        n, d = size_of(key)
         ratio = result["bytes"] / (8 * n * n)
         cells = {"MB": result["bytes"] / 1e6, "8 n^2 MB": 8e-6 * n * n, "ratio": ratio}
         rows.append(Row(f"peak memory, n = {n}, d = {d}", cells, f"<= {MOST_RATIO} x 8 n^2", ratio <= MOST_RATIO))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
 from hpo_fast_bench.parts.fit import log_density, unbent
 from hpo_fast_bench.problems import Problem
 from hpo_fast_bench.scalable import FUNCTIONS, scalable
@@ -88,8 +88,8 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for key, result in results.items():
-        name, *size = key.split("-")
-        n, d = (int(part[1:]) for part in size)
+        name = key.split("-", 1)[0]
+        n, d = size_of(key)
         error, ratio = np.array(result["errors"]), np.array(result["ratios"])
         share = float(np.mean((error < MOST_ERROR) & (ratio > RATIO[0]) & (ratio < RATIO[1])))
         shown = {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from hpo_fast_bench.histories import history
+from hpo_fast_bench.parts.limits import model
 
-from hpo_fast.backends import gaussian_process
-from hpo_fast.backends.base import Surrogate, Utility
+from hpo_fast.backends.base import Utility
 
 SIZES = [[100, 300, 1000, 3000], [5, 20]]
 LOG_EI = Utility("log_ei")
@@ -21,10 +20,7 @@ class _Told:
 
     def setup(self, n: int, d: int) -> None:
         self.n = n
-        self.past = history(n + 16, d, 0)  # the last ones are for appends and tests
-        self.handle: Surrogate = gaussian_process(self.past.space.layout)
-        self.handle.append(self.past.U[:n], self.past.y[:n, None])
-        self.handle.set_theta(np.log([*[0.6 * np.sqrt(d)] * d, 1.0, 1e-3])[None, :])
+        self.handle, self.past = model(n, d, more=16)  # the last ones are for appends and tests
 
 
 class Append(_Told):

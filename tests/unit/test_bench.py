@@ -264,7 +264,7 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     arguments = ["compare", "--quick", "--parts", "fit,durability", "--threads", "1", "--out", str(tmp_path)]
     assert bench(*arguments) == 0
     printed = capsys.readouterr()
-    assert "| log posterior after a refit, median" in printed.out and "branin2-n30 took" in printed.err
+    assert "| log posterior after a refit, median of the sets" in printed.out and "branin2-n30 took" in printed.err
     document = json.loads((tmp_path / "fit.json").read_text())
     where = document["units"]["branin2-n30"]["environment"]
     assert document["status"] == "measured" and where["threads"] == 1
@@ -275,7 +275,7 @@ def test_compare_stores_prints_and_goes_on(tmp_path: Path, capsys: pytest.Captur
     assert "branin2-n30 is kept" in again.err and "took" not in again.err
     assert json.loads((tmp_path / "fit.json").read_text())["units"] == document["units"]
     assert bench("report", str(tmp_path)) == 0
-    assert "| branin2-n30" in capsys.readouterr().out
+    assert "| log posterior, branin2-n30" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -339,15 +339,17 @@ def test_a_part_goes_on_without_a_further_peer(
     assert f"left out: other ({why})" in printed and f"LEFT OUT: fit, 1 of its measurements ({why})" in printed
     document = json.loads((tmp_path / "fit.json").read_text())
     assert document["status"] == "measured" and list(document["units"]) == [ours.key]
-    # Nor does a failure of that peer take the rows of the others.
-    other = replace(other, uses=("sklearn",))
+    # Nor does a failure of that peer take the rows of the others, unless a target needs it.
+    other = replace(other, uses=("sklearn",), bare=True)
     monkeypatch.setattr(methods, "version", lambda package: "99.0")
     monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [ours, other]))
     assert bench("compare", "--quick", "--parts", "fit", "--out", str(tmp_path)) == 0
     document = json.loads((tmp_path / "fit.json").read_text())
     assert document["status"] == "measured" and "No module named 'hpo_fast_bench.no'" in document["left_out"]["other"]
-    monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [other]))
-    assert bench("compare", "--quick", "--parts", "fit", "--out", str(tmp_path)) == 1
+    for measured in ([other], [ours, replace(other, bare=False)]):
+        monkeypatch.setattr(parts, "part", lambda name, units=measured: replace(part, units=lambda quick: units))
+        assert bench("compare", "--quick", "--parts", "fit", "--out", str(tmp_path)) == 1
+        assert json.loads((tmp_path / "fit.json").read_text())["status"] == "failed"
     other = replace(other, uses=("botorch",))
     monkeypatch.setattr(parts, "part", lambda name: replace(part, units=lambda quick: [other]))
     assert bench("compare", "--quick", "--parts", "fit", "--peers", "optuna", "--out", str(tmp_path)) == 0
