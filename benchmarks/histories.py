@@ -35,6 +35,11 @@ class History:
     def n(self) -> int:
         return len(self.y)
 
+    @property
+    def standard(self) -> Array:
+        """y of mean 0 and standard deviation 1."""
+        return (self.y - self.y.mean()) / self.y.std()
+
     def columns(self) -> dict[str, Array]:
         """The points as a mapping name -> array."""
         return {name: self.U[:, j] for j, name in enumerate(self.space.names)}

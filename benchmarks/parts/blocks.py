@@ -11,7 +11,7 @@ from typing import Any
 
 BLOCK_SECONDS = 60.0
 RUNS = 3
-CHOOSING = 5  # steps with each count of threads, before the peer's is chosen
+CHOOSING = 3  # steps with each count of threads, before the peer's is chosen
 
 Step = Callable[[], object]
 
@@ -103,3 +103,29 @@ def seconds_by_threads(begin: Callable[[int], Callable[[], float]], threads: int
 def fastest(seconds: Mapping[int, float]) -> int:
     """The count of threads with the smallest mean."""
     return min(seconds, key=lambda count: seconds[count])
+
+
+def against(runs: int, ours: Step, ways: Mapping[str, Step], most: int, seconds: float, threads: int) -> dict[str, Any]:
+    """A step of ours beside that of a peer, in whichever way and with whichever count of threads it is fastest.
+
+    Args:
+        runs: blocks of either side.
+        ours: one step.
+        ways: name -> one step of the peer.
+        most: steps of a block.
+        seconds: after which it ends.
+        threads: at most, of either side.
+    """
+    ours()
+    seen = {
+        way: seconds_by_threads(lambda _, step=step: lambda: block(step, 1)[0], threads) for way, step in ways.items()
+    }
+    way = min(seen, key=lambda name: min(seen[name].values()))
+    count = fastest(seen[way])
+
+    def peer(run: int) -> dict[str, Any]:
+        with peer_threads(count):
+            return {**figures(block(ways[way], most, seconds)), "threads": count, "way": way}
+
+    result = alternate(runs, lambda run: figures(block(ours, most, seconds)), peer)
+    return {**result, "peer seconds by threads": seen}

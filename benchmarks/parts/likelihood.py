@@ -9,18 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.histories import history
-from hpo_fast_bench.methods import SKLEARN
-from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.blocks import (
-    RUNS,
-    alternate,
-    block,
-    cells,
-    fastest,
-    figures,
-    peer_threads,
-    seconds_by_threads,
-)
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
+from hpo_fast_bench.parts.blocks import RUNS, against, cells
 
 from hpo_fast.backends import gaussian_process
 
@@ -71,10 +61,9 @@ def measure(
     """Both sides at the same parameters, another set in every evaluation so that nothing can be kept."""
     warm_blas()
     past = history(n, d, 0)
-    y = (past.y - past.y.mean()) / past.y.std()
     handle = gaussian_process(past.space.layout, standardise=False, mean="zero", prior=None, n_threads=threads)
-    handle.append(past.U, y[:, None])
-    side = SIDES[peer](past.U, y)
+    handle.append(past.U, past.standard[:, None])
+    side = SIDES[peer](past.U, past.standard)
     rng = np.random.default_rng(0)
     lengths = rng.normal(np.log(0.5 * np.sqrt(d)), 0.3, (SETS, d))
     # The output scale is 1, as it is where a peer has none; its gradient is computed all the same.
@@ -98,18 +87,8 @@ def measure(
         at += 1
         side(thetas[at % SETS])
 
-    our_step()
-    seen = seconds_by_threads(lambda _: lambda: block(peer_step, 1)[0], threads)
-    count = fastest(seen)
-
-    def peer_block(run: int) -> dict[str, Any]:
-        with peer_threads(count):
-            return {**figures(block(peer_step, evaluations, seconds)), "threads": count}
-
-    result = alternate(runs, lambda run: figures(block(our_step, evaluations, seconds)), peer_block)
     return {
-        **result,
-        "peer seconds by threads": seen,
+        **against(runs, our_step, {peer: peer_step}, evaluations, seconds, threads),
         "difference": abs(float(value[0]) - other) / abs(other),
         "gradient difference": float(np.max(np.abs(mine - theirs)) / np.max(np.abs(theirs))),
     }
@@ -130,7 +109,7 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for key, result in results.items():
-        size, dimension, peer = key.split("-")
+        (n, d), peer = size_of(key), key.rsplit("-", 1)[1]
         shown = cells(result)
         shown["peer threads"] = result["peer"][0]["threads"]
         for name in ("difference", "gradient difference"):
@@ -138,7 +117,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         least = LEAST_RATIO[peer]
         rows.append(
             Row(
-                f"log likelihood + gradient, n = {size[1:]}, d = {dimension[1:]}, {NAMES[peer]}",
+                f"log likelihood + gradient, n = {n}, d = {d}, {NAMES[peer]}",
                 shown,
                 f">= {least} x",
                 bool(result["ratio"] >= least),
@@ -152,7 +131,5 @@ PART = Part(
     "log marginal likelihood + gradient against scikit-learn and GPyTorch",
     _units,
     _rows,
-    SKLEARN,
-    "sklearn",
     note="Both at the same parameters; difference: of the values, relative, and of the gradients, largest entry.",
 )

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from hpo_fast_bench.child import warm_blas
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.methods import PACKAGES
-from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.blocks import (
-    RUNS,
-    alternate,
-    block,
-    cells,
-    fastest,
-    figures,
-    peer_threads,
-    seconds_by_threads,
-)
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
+from hpo_fast_bench.parts.blocks import RUNS, against, cells
 
 from hpo_fast.backends import gaussian_process
 
@@ -34,12 +25,11 @@ def measure(n: int, d: int, points: int, runs: int, evaluations: int, seconds: f
 
     warm_blas()
     past = history(n, d, 0)
-    y = (past.y - past.y.mean()) / past.y.std()
     handle = gaussian_process(past.space.layout, standardise=False, mean="zero", n_threads=threads)
-    handle.append(past.U, y[:, None])
+    handle.append(past.U, past.standard[:, None])
     theta = np.array([*np.log(0.5 * np.sqrt(d)) + np.linspace(-0.3, 0.3, d), 0.2, np.log(1e-2)])
     handle.set_theta(theta[None, :])
-    model = posterior_model(past.U, y, theta)
+    model = posterior_model(past.U, past.standard, theta)
     ways = {way: predict(model, batch) for way, batch in WAYS.items()}
     U = np.random.default_rng(1).random((16, points, d))
     at = 0
@@ -55,23 +45,16 @@ def measure(n: int, d: int, points: int, runs: int, evaluations: int, seconds: f
         at += 1
         handle.predict(U[at % len(U)], gradient=True)
 
-    def peer_step(way: str) -> float:
-        nonlocal at
-        at += 1
-        return block(lambda: ways[way](U[at % len(U)]), 1)[0]
+    def asked_as(way: str) -> Callable[[], object]:
+        def peer_step() -> object:
+            nonlocal at
+            at += 1
+            return ways[way](U[at % len(U)])
 
-    our_step()
-    seen = {way: seconds_by_threads(lambda _, way=way: lambda: peer_step(way), threads) for way in WAYS}
-    way = min(seen, key=lambda name: min(seen[name].values()))
-    count = fastest(seen[way])
+        return peer_step
 
-    def peer_block(run: int) -> dict[str, Any]:
-        with peer_threads(count):
-            times = block(lambda: peer_step(way), evaluations, seconds)
-            return {**figures(times), "threads": count, "way": way}
-
-    result = alternate(runs, lambda run: figures(block(our_step, evaluations, seconds)), peer_block)
-    return {**result, "peer seconds by threads": seen, "differences": differences}
+    result = against(runs, our_step, {way: asked_as(way) for way in WAYS}, evaluations, seconds, threads)
+    return {**result, "differences": differences}
 
 
 def _units(quick: bool) -> list[Unit]:
@@ -86,7 +69,7 @@ def _units(quick: bool) -> list[Unit]:
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     for key, result in results.items():
-        n, d = (int(part[1:]) for part in key.split("-"))
+        n, d = size_of(key)
         shown = cells(result)
         used = result["peer"][0]
         shown |= {"peer threads": used["threads"], "peer asked as": used["way"]}
