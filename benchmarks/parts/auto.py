@@ -7,20 +7,21 @@ from statistics import median
 from typing import Any
 
 from hpo_fast_bench.child import warm_blas
-from hpo_fast_bench.histories import history
-from hpo_fast_bench.methods import METHODS, PACKAGES
-from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.acquisition import OF_MANY, SMALL, WANTED, Effort, good, grade, longer, quality, spread
-from hpo_fast_bench.parts.blocks import (
-    RUNS,
-    alternate,
-    cells,
-    fastest,
-    figures,
-    peer_threads,
-    seconds_by_threads,
+from hpo_fast_bench.methods import PACKAGES
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
+from hpo_fast_bench.parts.acquisition import (
+    OF_MANY,
+    SEARCHES_OF_MANY,
+    SMALL,
+    Effort,
+    grade_some,
+    longer,
+    quality,
+    quality_row,
+    ratios,
 )
-from hpo_fast_bench.parts.loops import Loop, interval, our_loop
+from hpo_fast_bench.parts.blocks import BLOCK_SECONDS, RUNS, cells
+from hpo_fast_bench.parts.loops import against_peer, interval, our_block, our_loop
 
 LEAST_RATIO = 1.0
 SIZES = [(10_000, 5), (10_000, 20)]
@@ -32,30 +33,17 @@ def measure(
 ) -> dict[str, Any]:
     """Ours over the interval that begins with a refit; then some of its asks are graded, by two models."""
     warm_blas()
-    graded: dict[str, list[float]] = {kind: [] for kind in efforts}
+    graded: dict[str, list[Any]] = {kind: [] for kind in efforts}
 
     def ours(run: int) -> dict[str, Any]:
-        session, loop = our_loop(n, d, run, threads, refit_first=True)
-        out = {**figures(loop.timed(trials, 0.0, trials)), "refits": loop.refits, "best": loop.best}
+        loop = our_loop(n, d, run, threads)
+        out = our_block(loop, trials)
         for kind, count in (("vecchia", sample), ("exact", 1)):
-            for number in spread(trials, count):
-                seed, layout = run * 100_000 + n + number, session.study.space.layout
-                graded[kind].append(grade(loop, layout, number, seed, efforts[kind], threads, kind)[0])
+            graded[kind] += grade_some(loop, trials, count, run * 100_000 + n, efforts[kind], threads, kind)
         return out
 
-    def begin(run: int, count: int) -> Loop:
-        past = history(n, d, run)
-        return Loop(METHODS["optuna_tpe"](past.space, run, count), past, run)
-
-    seen = seconds_by_threads(lambda count: begin(runs, count).timed_once, threads)
-    count = fastest(seen)
-
-    def peer(run: int) -> dict[str, Any]:
-        with peer_threads(count):
-            loop = begin(run, count)
-            return {**figures(loop.timed(peer_trials, 60.0, 1)), "best": loop.best, "threads": count}
-
-    return {**alternate(runs, ours, peer), "peer seconds by threads": seen, "graded": graded}
+    result = against_peer(runs, ours, "optuna_tpe", (n, d), peer_trials, BLOCK_SECONDS, threads)
+    return {**result, "graded": graded}
 
 
 def _units(quick: bool) -> list[Unit]:
@@ -72,18 +60,17 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
     everything: list[float] = []
     for key, result in results.items():
-        n, d = (int(part[1:]) for part in key.split("-"))
+        n, d = size_of(key)
         shown = cells(result)
         shown["refits"] = min(b["refits"] for b in result["ours"])
         shown["peer threads"] = result["peer"][0]["threads"]
-        shown["EI, exact model"] = quality(result["graded"]["exact"])["median"]
-        everything += result["graded"]["vecchia"]
+        shown["EI, exact model"] = quality(ratios(result["graded"]["exact"]))["median"]
+        everything += ratios(result["graded"]["vecchia"])
         for side in ("ours", "peer"):
             shown[f"best f {side}"] = median(b["best"] for b in result[side])
         reached = bool(result["ratio"] >= LEAST_RATIO and shown["refits"] >= 1)
         rows.append(Row(f"tell + ask, defaults, n = {n}, d = {d}", shown, f">= {LEAST_RATIO:g} x", reached))
-    shown = quality(everything)
-    return [*rows, Row("EI of the asked point, all", shown, WANTED, good(shown))]
+    return [*rows, quality_row("all", everything)]
 
 
 PART = Part(
@@ -94,8 +81,7 @@ PART = Part(
     PACKAGES["optuna_tpe"],
     "optuna_tpe",
     note="Ours: every trial of one refit interval, all of the refit's work inside the clock. EI: of the asked point "
-    "under the model that asked it, relative to the best of two long searches, our own 20 times and an "
-    "independent one with 512 candidates and 3 starts; and, of one trial a run, the same under the exact Gaussian"
-    " process with the same theta, the searches 4 times as long as ours. best f: the least noise-free value that "
-    "the timed trials found, median of the runs.",
+    f"under the model that asked it, relative to the best of two long searches, {SEARCHES_OF_MANY}; and, of one "
+    "trial a run, the same under the exact Gaussian process with the same theta, the searches 4 times as long as "
+    "ours. best f: the least noise-free value that the timed trials found, median of the runs.",
 )

@@ -7,15 +7,18 @@ from statistics import median
 from typing import Any
 
 from hpo_fast_bench.child import warm_blas
-from hpo_fast_bench.parts import Part, Row, Unit
-from hpo_fast_bench.parts.acquisition import SMALL, WANTED, Effort, good, grade, longer, quality, spread
-from hpo_fast_bench.parts.blocks import RUNS, figures
-from hpo_fast_bench.parts.loops import interval, our_loop
+from hpo_fast_bench.histories import history
+from hpo_fast_bench.methods import METHODS
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
+from hpo_fast_bench.parts.acquisition import SMALL, Effort, grade_some, longer, quality_row, ratios
+from hpo_fast_bench.parts.blocks import BLOCK_SECONDS, RUNS, figures, peer_threads
+from hpo_fast_bench.parts.loops import Loop, interval, our_block, our_loop
 from hpo_fast_bench.rods import RATE_N, gemm_rate, normalised
 
 # n -> normalised seconds: of the mean over a whole refit interval, and of the longest single tell + ask
 MOST_SECONDS = {3000: (0.06, 0.2), 10_000: (0.3, 0.6)}
 SIZES = [(n, d) for n in MOST_SECONDS for d in (5, 20)]
+PEER_N = 3000  # nobody else finishes a step at 10,000 in two minutes
 RUNS_OF = {3000: RUNS, 10_000: 1}  # an interval at 10,000 has a thousand trials
 # Graded trials of a run, and how many times candidates and starts the long searches have. At 10,000 a single climb
 # reads the factor of 400 MB twice in every step, so 20 times would be 2,000 s a trial; and the reference backend,
@@ -32,20 +35,23 @@ def measure(
         The blocks of the runs, the rates of the BLAS beside them, and what was graded.
     """
     warm_blas()
-    blocks, ratios, better = [], [], []
+    blocks, graded = [], []
     for run in range(runs):
-        session, loop = our_loop(n, d, run, threads, "hpo_fast_exact", refit_first=True)
+        loop = our_loop(n, d, run, threads, "hpo_fast_exact")
         before = gemm_rate(rate_n)
-        times = loop.timed(trials, 0.0, trials)
-        rate = (before + gemm_rate(rate_n)) / 2
-        blocks.append({**figures(times), "rate": rate, "refits": loop.refits, "best": loop.best})
+        block = our_block(loop, trials)
+        blocks.append({**block, "rate": max(before, gemm_rate(rate_n))})
         judge = "reference" if reference else "exact"
-        for number in spread(trials, sample):
-            seed = run * 100_000 + n + number
-            ratio, which = grade(loop, session.study.space.layout, number, seed, effort, threads, judge)
-            ratios.append(ratio)
-            better.append(which)
-    return {"ours": blocks, "ratios": ratios, "better": better}
+        graded += grade_some(loop, trials, sample, run * 100_000 + n, effort, threads, judge)
+    return {"ours": blocks, "graded": graded}
+
+
+def measure_peer(n: int, d: int, trials: int, threads: int) -> dict[str, Any]:
+    """One block of Optuna's GPSampler after its first ask, with the threads that ours has."""
+    past = history(n, d, 0)
+    with peer_threads(threads):
+        loop = Loop(METHODS["optuna_gp"](past.space, 0, threads), past, 0)
+        return {"peer": {**figures(loop.timed(trials, BLOCK_SECONDS, 1)), "best": loop.best}}
 
 
 def _units(quick: bool) -> list[Unit]:
@@ -55,6 +61,10 @@ def _units(quick: bool) -> list[Unit]:
         arguments = {"n": n, "d": d, "runs": 1 if quick else RUNS_OF[n], "trials": interval(n + 1)}
         arguments |= {"sample": sample, "effort": effort, "reference": n <= 3000, "rate_n": 300 if quick else RATE_N}
         units.append(Unit(f"n{n}-d{d}", "hpo_fast_bench.parts.large:measure", arguments))
+    for n, d in [(70, 2)] if quick else [(n, d) for n, d in SIZES if n == PEER_N]:
+        arguments = {"n": n, "d": d, "trials": 1 if quick else interval(n + 1)}
+        function = "hpo_fast_bench.parts.large:measure_peer"
+        units.append(Unit(f"n{n}-d{d}-optuna_gp", function, arguments, ("ours", "optuna"), bare=True))
     return units
 
 
@@ -72,14 +82,19 @@ def normalised_cells(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _rows(results: Mapping[str, Any]) -> list[Row]:
     rows = []
-    everything: list[float] = []
+    seen: dict[int, list[float]] = {}
     for key, result in results.items():
-        n, d = (int(part[1:]) for part in key.split("-"))
+        n, d = size_of(key)
+        if "peer" in result:
+            peer, ours = result["peer"], normalised_cells(results[key.removesuffix("-optuna_gp")]["ours"])
+            shown = {"mean s": ours["mean s"], "peer mean s": peer["mean"], "ratio": peer["mean"] / ours["mean s"]}
+            shown |= {"best f": peer["best"], "trials": peer["count"]}
+            rows.append(Row(f"Optuna GPSampler, n = {n}, d = {d}", shown))
+            continue
         shown = normalised_cells(result["ours"])
         shown["refits"] = min(b["refits"] for b in result["ours"])
         shown["best f"] = median(b["best"] for b in result["ours"])
-        shown["EI, median"] = quality(result["ratios"])["median"]
-        everything += result["ratios"]
+        seen.setdefault(n, []).extend(ratios(result["graded"]))
         target, reached = "", None
         if n in MOST_SECONDS:
             mean, most = MOST_SECONDS[n]
@@ -87,9 +102,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
             # A mean without its refit would flatter.
             reached = shown["mean s, normalised"] < mean and shown["max s, normalised"] < most and shown["refits"] >= 1
         rows.append(Row(f"tell + ask, exact, n = {n}, d = {d}", shown, target, reached))
-    shown = quality(everything)
-    rows.append(Row("EI of the asked point, all", shown, WANTED, good(shown)))
-    return rows
+    return rows + [quality_row(f"n = {n}", found) for n, found in seen.items()]
 
 
 PART = Part(
@@ -101,5 +114,6 @@ PART = Part(
     "the clock. Seconds are also given normalised to a machine whose dgemm reaches 90 GFLOP/s at n = 3,000 with the "
     "same threads (measured before and after). EI: of the asked point, relative to the best of two long searches, as "
     "in the table of the acquisition; at 10,000 they are 4 instead of 20 times as long as ours, and the compiled "
-    "handle scores.",
+    "handle scores. Optuna GPSampler: the trials of a minute after its first ask, and the ratio of the seconds, in "
+    "another process and with as many threads.",
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from hpo_fast_bench.histories import NOISE, History, history
 from hpo_fast_bench.methods import METHODS, OurSession, Session
-from hpo_fast_bench.parts.blocks import block
+from hpo_fast_bench.parts.blocks import alternate, block, fastest, figures, peer_threads, seconds_by_threads
 
 from hpo_fast.strategies.bayesian import REFIT_ALWAYS, REFIT_GROWTH
 
@@ -22,7 +24,7 @@ def interval(n: int) -> int:
 
 
 def before_refit(n: int) -> int:
-    """The most trials told at a refit such that the next one is due at n + 1."""
+    """The most trials told at a refit such that the next one is due at n + 1, or at n."""
     first = int((n + 1) / REFIT_GROWTH)
     while REFIT_GROWTH * first > n + 1:  # rounding
         first -= 1
@@ -36,9 +38,11 @@ class Loop:
         session: a new one.
         past: what it is told before.
         seed: of the noise.
-        first: rows of the history that the ask before the clock sees; the others are told after it. Left out: all.
+        first: rows of the history that the first fit sees; an ask before the clock takes in the others, so that the
+            clock sees no more than a trial's share of that. Left out: all.
 
     Attributes:
+        session: what asks.
         U: points asked, in order; the first is that of the ask before the clock.
         told: values told for them; the last one waits for the next step.
         notes: of ours alone, what the strategy decided for each of them.
@@ -46,21 +50,38 @@ class Loop:
     """
 
     def __init__(self, session: Session, past: History, seed: int, first: int | None = None) -> None:
-        self._session, self._past = session, past
+        self.session, self._past = session, past
         self._noise = np.random.default_rng([seed, 7])
         self.U: list[npt.NDArray[np.float64]] = []
         self.told: list[float] = []
         self.notes: list[dict[str, Any]] = []
+        self._first: dict[str, Any] = {}  # the note of the first fit, where that was before the first of `notes`
         self.best = np.inf
-        first = past.n if first is None else first
-        columns = past.columns()
-        session.add({name: column[:first] for name, column in columns.items()}, past.y[:first])
-        self.begin()  # the first fit, from no theta, is not the steady state
-        if first < past.n:
-            session.add({name: column[first:] for name, column in columns.items()}, past.y[first:])
+        if first is None or first > past.n - 2:
+            self._add(0, past.n)
+            self.begin()  # the first fit, from no theta, is not the steady state
+        else:
+            self._add(0, first)
+            self.begin()
+            self._add(first, past.n - 2)  # a refit may be due at n
+            U, y = past.U.copy(), past.y.copy()
+            U[-2], y[-2] = self.U.pop(), self.told.pop()  # the trial of the first fit stands for one of the history
+            session.tell(float(y[-2]))
+            self._past, self._first = replace(past, U=U, y=y), self.notes.pop()
+            self.begin()
+            self._add(past.n - 1, past.n)
+
+    @property
+    def layout(self) -> Any:
+        """Of the space."""
+        return self._past.space.layout
+
+    def _add(self, first: int, last: int) -> None:
+        columns = {name: column[first:last] for name, column in self._past.columns().items()}
+        self.session.add(columns, self._past.y[first:last])
 
     def begin(self) -> None:
-        self._params = self._session.ask()
+        self._params = self.session.ask()
         self.evaluate()
 
     def evaluate(self) -> None:
@@ -69,12 +90,12 @@ class Loop:
         value = self._past.f(self.U[-1])
         self.best = min(self.best, value)
         self.told.append(value + NOISE * float(self._noise.standard_normal()))
-        if isinstance(self._session, OurSession):
-            self.notes.append(self._session.note())
+        if isinstance(self.session, OurSession):
+            self.notes.append(self.session.note())
 
     def step(self) -> None:
-        self._session.tell(self.told[-1])
-        self._params = self._session.ask()
+        self.session.tell(self.told[-1])
+        self._params = self.session.ask()
 
     def timed_once(self) -> float:
         return self.timed(1, 0.0, 1)[0]
@@ -100,14 +121,15 @@ class Loop:
 
     def fit(self, number: int) -> tuple[npt.NDArray[np.float64], int]:
         """Theta (1, p) of the model of ask `number`, and the observations that it was fitted to."""
-        fit = next(note["fit"] for note in reversed(self.notes[: number + 1]) if "fit" in note)
+        fit = next(note["fit"] for note in reversed([self._first, *self.notes[: number + 1]]) if "fit" in note)
         return np.array([fit["theta"]]), int(fit["n"])
 
 
-def our_loop(
-    n: int, d: int, seed: int, threads: int, method: str = "hpo_fast", *, refit_first: bool = False
-) -> tuple[OurSession, Loop]:
+def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") -> Loop:
     """The loop that is timed; the same arguments give the same trials, so others may look at them again.
+
+    The first timed ask begins a refit, so that all of its work falls into the `interval(n + 1)` trials that follow,
+    also where it is spread over many of them.
 
     Args:
         n: told trials.
@@ -115,10 +137,47 @@ def our_loop(
         seed: of history, method and noise.
         threads: of the method.
         method: one of ours.
-        refit_first: whether the first timed ask begins a refit, so that all of its work falls into the interval that
-            follows, also where it is spread over many asks.
     """
     past = history(n, d, seed)
-    session = METHODS[method](past.space, seed, threads)
-    assert isinstance(session, OurSession)
-    return session, Loop(session, past, seed, before_refit(n) if refit_first else None)
+    return Loop(METHODS[method](past.space, seed, threads), past, seed, before_refit(n))
+
+
+def our_block(loop: Loop, trials: int) -> dict[str, Any]:
+    """What so many timed trials of ours are remembered by."""
+    return {**figures(loop.timed(trials, 0.0, trials)), "refits": loop.refits, "best": loop.best}
+
+
+def against_peer(
+    runs: int,
+    ours: Callable[[int], dict[str, Any]],
+    method: str,
+    size: tuple[int, int],
+    trials: int,
+    seconds: float,
+    threads: int,
+) -> dict[str, Any]:
+    """Blocks of ours beside those of a peer's loop after the same history, with the count of threads that suits it.
+
+    Args:
+        runs: blocks of either side.
+        ours: run -> its block.
+        method: the peer.
+        size: n and d of the history.
+        trials: of a block of the peer.
+        seconds: after which it ends, with the trial that is running.
+        threads: at most, of either side.
+    """
+
+    def begin(run: int, count: int) -> Loop:
+        past = history(*size, run)
+        return Loop(METHODS[method](past.space, run, count), past, run)
+
+    seen = seconds_by_threads(lambda count: begin(runs, count).timed_once, threads)
+    count = fastest(seen)
+
+    def peer(run: int) -> dict[str, Any]:
+        with peer_threads(count):
+            loop = begin(run, count)
+            return {**figures(loop.timed(trials, seconds, 1)), "best": loop.best, "threads": count}
+
+    return {**alternate(runs, ours, peer), "peer seconds by threads": seen}

@@ -8,19 +8,10 @@ from typing import Any
 
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.methods import METHODS, PACKAGES
-from hpo_fast_bench.parts import Part, Row, Unit
+from hpo_fast_bench.parts import Part, Row, Unit, size_of
 from hpo_fast_bench.parts import regret_table as table
-from hpo_fast_bench.parts.blocks import (
-    BLOCK_SECONDS,
-    RUNS,
-    alternate,
-    cells,
-    fastest,
-    figures,
-    peer_threads,
-    seconds_by_threads,
-)
-from hpo_fast_bench.parts.loops import Loop
+from hpo_fast_bench.parts.blocks import BLOCK_SECONDS, RUNS, cells, figures
+from hpo_fast_bench.parts.loops import Loop, against_peer
 from hpo_fast_bench.problems import PROBLEMS
 
 LEAST_RATIO = 20
@@ -33,23 +24,12 @@ QUICK = ("branin2", "func2c")
 def measure(n: int, d: int, runs: int, trials: int, peer_trials: int, threads: int) -> dict[str, Any]:
     """Both told the same history; neither has a refit, so that every trial costs about the same."""
 
-    def begin(method: str, run: int, count: int) -> Loop:
-        past = history(n, d, run)
-        return Loop(METHODS[method](past.space, run, count), past, run)
-
-    seen = seconds_by_threads(lambda count: begin("optuna_tpe", runs, count).timed_once, threads)
-    count = fastest(seen)
-
     def ours(run: int) -> dict[str, Any]:
-        loop = begin("tpe", run, threads)
+        past = history(n, d, run)
+        loop = Loop(METHODS["tpe"](past.space, run, threads), past, run)
         return {**figures(loop.timed(trials, BLOCK_SECONDS, 1)), "best": loop.best}
 
-    def peer(run: int) -> dict[str, Any]:
-        with peer_threads(count):
-            loop = begin("optuna_tpe", run, count)
-            return {**figures(loop.timed(peer_trials, BLOCK_SECONDS, 1)), "best": loop.best, "threads": count}
-
-    return {**alternate(runs, ours, peer), "peer seconds by threads": seen}
+    return against_peer(runs, ours, "optuna_tpe", (n, d), peer_trials, BLOCK_SECONDS, threads)
 
 
 def _units(quick: bool) -> list[Unit]:
@@ -69,7 +49,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
     for key, result in results.items():
         if "--" in key:
             continue
-        n, d = (int(part[1:]) for part in key.split("-"))
+        n, d = size_of(key)
         shown = cells(result)
         shown["peer threads"] = result["peer"][0]["threads"]
         for side in ("ours", "peer"):

@@ -19,11 +19,15 @@ import pytest
 from hpo_fast_bench import child, cli, compare, machine, methods, parts, report, speed
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.parts import blocks
-from hpo_fast_bench.parts.loops import interval, our_loop
+from hpo_fast_bench.parts.acquisition import evaluator
+from hpo_fast_bench.parts.loops import before_refit, interval, our_loop
 from hpo_fast_bench.problems import PROBLEMS, Problem
 from hpo_fast_bench.run import before, measure, run, run_seeds
 from hpo_fast_bench.scalable import FUNCTIONS, TASKS, scalable
 from hpo_fast_bench.statistics import normalised_regret, upper_bound
+
+from hpo_fast.backends import gaussian_process
+from hpo_fast.strategies.bayesian import SPREAD_FROM
 
 T = TypeVar("T")
 
@@ -129,28 +133,41 @@ def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
         assert space.decode(space.encode(params)) == pytest.approx(params)
 
 
-def test_interval_holds_one_refit() -> None:
-    assert interval(30) == 1 and interval(1000) == 100
-    n = 70
-    session, loop = our_loop(n, 2, 0, 1)
-    assert len(loop.timed(interval(n), 60.0, interval(n))) == interval(n)
-    fits = ["fit" in record.note for record in session.study.trials[n + 1 :]]
-    assert fits == [False] * (interval(n) - 1) + [True]
-    theta, fitted = loop.fit(1)
-    assert loop.refits == 1 and fitted == n and loop.fit(interval(n))[1] == n + interval(n)
-    assert theta[0].tolist() == session.study.trials[n].note["fit"]["theta"]
-
-
-@pytest.mark.parametrize("n", [70, 1100])  # the second is fitted in pieces
-def test_interval_can_begin_with_its_refit(n: int) -> None:
-    _, loop = our_loop(n, 2, 0, 1, refit_first=True)
+@pytest.mark.parametrize("n", [70, 1000, 1100])  # from 1,000 on in pieces
+def test_interval_begins_with_a_refit_and_holds_its_end(n: int) -> None:
+    begun = "refit" if n >= SPREAD_FROM else "fit"
+    loop = our_loop(n, 2, 0, 1)
+    first = loop.fit(0)[1]
+    assert first == before_refit(n) and loop.refits == 0
     loop.timed(interval(n + 1), 0.0, interval(n + 1))
-    begins = [i for i, note in enumerate(loop.notes) if ("refit" if n > 1000 else "fit") in note]
-    assert begins[-1] == 1 and loop.refits == 1
+    begins = [i for i, note in enumerate(loop.notes) if begun in note]
+    assert begins == [1] and loop.refits == 1 and loop.fit(interval(n + 1))[1] == n + 1
     loop.timed(1, 0.0, 1)
-    assert ("refit" if n > 1000 else "fit") in loop.notes[-1]
+    assert begun in loop.notes[-1]
     U, y = loop.seen(3)
     assert U.shape == (n + 3, 2) and y[n:].tolist() == loop.told[:3]
+    told = loop.session.study.trials[: n + 1]
+    mine = sorted(float(trial.values[0]) for trial in told if trial.values is not None)
+    assert mine == sorted(y[: n + 1].tolist())
+
+
+def test_the_trials_that_are_graded_are_those_that_are_timed() -> None:
+    timed, graded = (
+        {unit.key.removesuffix("-optuna_gp"): unit.arguments["trials"] for unit in parts.part(name).units(False)}
+        for name in ("tell_ask", "acquisition")
+    )
+    assert graded.items() <= timed.items() and graded["n1000-d20"] == interval(1001)
+
+
+def test_the_long_search_climbs_what_is_scored() -> None:
+    past = history(60, 20, 0)
+    y = past.y.copy()
+    y[7] = y.min() - 3 * y.std()  # a lucky draw, where the noise is so large
+    handle = gaussian_process(past.space.layout, noise=0.5)
+    handle.append(past.U, y[:, None])
+    assert handle.incumbent() > 0.1 + float(np.min((y - handle.shift[0]) / handle.scale[0]))
+    evaluate, U = evaluator(handle), np.random.default_rng(0).random((5, 20))
+    assert np.allclose(evaluate(U, False)[0], evaluate(U, True)[0], rtol=1e-9)
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
@@ -178,7 +195,7 @@ def test_a_fast_block_without_its_refit_is_no_success() -> None:
     peer = {**side, "threads": 1}
     for refits, ratio, reached in ((1, 41.0, True), (0, 41.0, False), (1, 39.0, False)):
         result = {"ours": [{**side, "refits": refits}], "peer": [peer], "ratio": ratio}
-        row, other = PART.rows({"n100-d5": result, "n100-d5-botorch": result})
+        row, other = PART.rows({"n100-d5-optuna_gp": result, "n100-d5-botorch": result})
         assert row.reached is reached and row.target == ">= 40 x"
         assert other.reached is None and not other.target
 
