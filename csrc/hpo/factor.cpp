@@ -11,8 +11,8 @@
 namespace hpo {
 
 namespace {
-// Below 256 older rows a panel is 0.1 ms of work, and waking a thread costs some microseconds.
-constexpr std::int64_t THREADED_FROM = 256;
+// The first panel is 10 us of work, as much as waking a thread.
+constexpr std::int64_t THREADED_FROM = 64;
 // A pivot is a difference of numbers near s2: what is left below 1e-10 of them is rounding for the most part, and a
 // factor built on it fails a few rows later (measured with RBF and no noise: 1e-12 and 1e-11 still fail, 1e-10 never up
 // to n = 400).
@@ -20,6 +20,9 @@ constexpr double LEAST_PIVOT = 1e-10;
 constexpr std::int64_t SHARED_FROM =
     1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
 constexpr std::int64_t SHARES = 4;
+// While V lies in a cache, 16 rows as a block cost a quarter of 16 single ones.  Later a single row takes as long as V
+// is read, and the block that computes it anew would add a sixth to each (measured at 10,000 rows).
+constexpr std::int64_t CHUNKS_BEFORE = 4096;
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 
 // Into how many sums a pass over n rows is split; not by the count of threads, on which no bit shall depend.
@@ -93,22 +96,25 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
   double* S = S_.zeros(PANEL * PANEL);
   double* W = W_.zeros(PANEL * PANEL);
 
-  // A chunk a task, or, where there is one alone, a share of the older rows.
-  parallel_for(threads, chunks, [&](std::int64_t c, int) {
+  const auto fill = [&](std::int64_t c) {
     covariances(K, first + rows, first + c * LANES, K.points ? K.points->chunk(first / LANES + c) : nullptr,
                 C + c * size);
     for (std::int64_t i = 0; i < rows; ++i)
       std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
-  });
+  };
+  // A chunk a task, from its covariances on, which are then where its thread needs them; or, where there is one chunk
+  // alone, a share of the older rows.
+  if (shares > 1) fill(0);
   const std::int64_t older = (first + PANEL - 1) / PANEL;
   parallel_for(threads, chunks * shares, [&](std::int64_t task, int) {
     const std::int64_t c = task / shares, share = task % shares;
+    if (shares == 1) fill(c);
     double *Cc = C + c * size, *Ac = A + c * size, *Uc = U + task * size;
     std::memset(Uc, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
     for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
       double* Ap = Ac + pp * PANEL * LANES;
       const std::int64_t height = std::min(PANEL, first - pp * PANEL);
-      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, Cc, Ap);
+      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, Cc, Ap, LANES);
       k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(stride(pp), first), Ap, LANES, Uc);
     }
   });
@@ -124,30 +130,33 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
     k.gram_subtract(A + ci * size, A + cj * size, first, S + ci * LANES * PANEL + cj * LANES, PANEL);
   });
 
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const double pivot = guard(K, first + r, S[r * PANEL + r]);
-    if (pivot > 0.0) {
-      W[r * PANEL + r] = 1.0;
-      k.eliminate(S, W, rows, PANEL, r, pivot);
-    } else {
-      std::memset(W + r * PANEL, 0, PANEL * sizeof(double));
+  for (std::int64_t k0 = 0; k0 < rows; k0 += LANES) {
+    const std::int64_t k1 = std::min(k0 + LANES, rows);
+    for (std::int64_t r = k0; r < k1; ++r) {
+      const double pivot = guard(K, first + r, S[r * PANEL + r]);
+      if (pivot > 0.0) {
+        W[r * PANEL + r] = 1.0;
+        k.eliminate(S, W, k1, PANEL, r, pivot);
+      } else {
+        std::memset(S + r * PANEL, 0, PANEL * sizeof(double));
+        std::memset(W + r * PANEL, 0, PANEL * sizeof(double));
+      }
     }
+    k.eliminate_group(S, W, rows, PANEL, k0);
   }
 
   // V_new = [-W U', W], LANES columns at a time; the last panel's rows are whole, whatever `rows` is.
   const std::int64_t height = chunks * LANES;
   const std::int64_t tiles = first / LANES, tasks = std::min<std::int64_t>(threads, std::max<std::int64_t>(tiles, 1));
   parallel_for(threads, tasks, [&](std::int64_t t, int) {
-    double Ut[PANEL * LANES], out[PANEL * LANES];
+    double Ut[PANEL * LANES];
     std::memset(Ut, 0, sizeof(Ut));
     for (std::int64_t tile = tiles * t / tasks; tile < tiles * (t + 1) / tasks; ++tile) {
       for (std::int64_t c = 0; c < chunks; ++c)
         for (std::int64_t j = 0; j < LANES; ++j)
           for (std::int64_t l = 0; l < LANES; ++l)
-            Ut[(c * LANES + l) * LANES + j] = U[c * size + (tile * LANES + j) * LANES + l];
-      k.panel_product(W, height, PANEL, 0, Ut, out);
-      for (std::int64_t r = 0; r < height; ++r)
-        for (std::int64_t j = 0; j < LANES; ++j) V[r * ldv + tile * LANES + j] = -out[r * LANES + j];
+            Ut[(c * LANES + l) * LANES + j] = -U[c * size + (tile * LANES + j) * LANES + l];
+      k.panel_product(W, height, PANEL, 0, Ut, V + tile * LANES, ldv);
     }
   });
   const auto wide = static_cast<std::size_t>(PANEL - above) * sizeof(double);
@@ -179,7 +188,8 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
 void Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
   while (n_ < n) {
     const std::int64_t panel = n_ / PANEL * PANEL, chunk = n_ / LANES * LANES;
-    const std::int64_t rows = panel + PANEL <= n ? PANEL : chunk + LANES <= n ? LANES : 1;
+    const bool chunks = panel < CHUNKS_BEFORE && chunk + LANES <= n;
+    const std::int64_t rows = panel + PANEL <= n ? PANEL : chunks ? LANES : 1;
     if (rows == 1) {
       append_row(K, threads);
       continue;

@@ -27,7 +27,7 @@ struct Kernels {
 
   // A[r][lane] = sum_j V[r][j] K[j][lane], row group by row group; row r uses columns j < first + r + 1 (rounded up).
   void (*panel_product)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* K_jl,
-                        double* A_rl);
+                        double* A_rl, std::int64_t lda);
 
   // U[j][lane] += sum_r V[r][j] A[r][lane] for j < cols; row r has columns j <= first + r only (the rest is zero).
   void (*panel_transposed)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
@@ -41,8 +41,13 @@ struct Kernels {
   // The LANES x LANES tile S -= A' B of two chunks with `depth` rows.
   void (*gram_subtract)(const double* A_dl, const double* B_dl, std::int64_t depth, double* S, std::int64_t lds);
 
-  // Eliminates row k of the symmetric S (upper triangle held) and of W, which becomes the inverse factor.
+  // Eliminates row k of the symmetric S (upper triangle held) and of W, which becomes the inverse factor, from the rows
+  // k < i < rows.
   void (*eliminate)(double* S, double* W, std::int64_t rows, std::int64_t ld, std::int64_t k, double pivot);
+
+  // The same for the LANES rows from k on, which are eliminated from each other already: from all rows that follow
+  // them.
+  void (*eliminate_group)(double* S, double* W, std::int64_t rows, std::int64_t ld, std::int64_t k);
 
   // q[lane] += sum_r A[r][lane]^2.
   void (*add_squares)(const double* A_rl, std::int64_t rows, double* q_l);

@@ -70,7 +70,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
                   static_cast<std::size_t>(work.chunks * work.size) * sizeof(double));
     for (std::int64_t p = t; p < panels; p += inner) {
       for (std::int64_t c = 0; c < work.chunks; ++c) {
-        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K + c * work.size, A);
+        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K + c * work.size, A, LANES);
         k.add_squares(A, V->rows(p), work.partial_q.data() + (t * work.chunks + c) * LANES);
         if (gradient)
           k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->stride(p), n), A, LANES,
@@ -94,7 +94,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
   const double least = 1e-12 * s2;  // what rounding leaves of a variance at a told point may be below zero
   for (std::int64_t c = 0; c < work.chunks; ++c) {
     double* mean = work.mean.data() + c * LANES;
-    k.panel_product(alpha, 1, n, n - 1, K + c * work.size, mean);
+    k.panel_product(alpha, 1, n, n - 1, K + c * work.size, mean, LANES);
     for (std::int64_t l = 0; l < LANES; ++l) {
       mean[l] += mu;
       double q = 0.0;
@@ -221,10 +221,10 @@ void Posterior::covariance(Mat<const double> U, double* mean, double* out) {
     if (n > 0) {
       k.covariance(kind, s2, n, points->e_num(), e, points->rows(0), queries.chunk(c), points->weight(), K.data(),
                    nullptr);
-      k.panel_product(alpha, 1, n, n - 1, K.data(), lane);
+      k.panel_product(alpha, 1, n, n - 1, K.data(), lane, LANES);
       for (std::int64_t p = 0; p < panels; ++p)
         k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K.data(),
-                        A.data() + c * size + p * PANEL * LANES);
+                        A.data() + c * size + p * PANEL * LANES, LANES);
     }
     k.covariance(kind, s2, m, points->e_num(), e, queries.rows(0), queries.chunk(c), points->weight(), prior.data(),
                  nullptr);

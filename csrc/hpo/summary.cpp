@@ -117,7 +117,7 @@ std::int64_t Summary::project(const Rows& data, const std::vector<std::int64_t>&
     k.covariance(kind_, s2_, m(), points_.e_num(), e, points_.rows(0), mine.query.data(), points_.weight(), K, nullptr);
     for (std::int64_t panel = 0; panel < V_.panels(); ++panel) {
       const std::int64_t height = V_.rows(panel), stride = V_.stride(panel);
-      k.panel_product(V_.panel(panel), height, stride, panel * PANEL, K, A);
+      k.panel_product(V_.panel(panel), height, stride, panel * PANEL, K, A, LANES);
       k.add_squares(A, height, q);
       k.panel_transposed(V_.panel(panel), height, stride, panel * PANEL, std::min(stride, m()), A, LANES, U);
     }
