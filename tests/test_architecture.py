@@ -36,6 +36,7 @@ LONG = {  # rooms above 400 lines, each with its reason
     "study.py": "the public class of the package; half of it is docstrings",
     "reference.py": "the executable specification reads as one piece, formula after formula",
     "gp.pyx": "declarations of the C++ side and one class",
+    "kernels.inc": "the loops that take the time, one table of pointers, compiled once an instruction set",
     "backends.py": "one contract test a rule of the handle",
 }
 

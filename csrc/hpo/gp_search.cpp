@@ -18,7 +18,7 @@ void limit(SearchOptions& options, std::int64_t n) {
   if (n >= 6000) options.ascent.batches = 6;
 }
 
-constexpr std::int64_t LOCAL = 2000;  // the local model has some thousand rows, and looks closer at 16 points
+constexpr std::int64_t LOCAL = 2000;  // the local model has some thousand rows
 
 // What the search climbs in place of `utility`: where that is flat 0 its logarithm still has a slope, and the same
 // maximum.
@@ -44,7 +44,8 @@ double GaussianProcess::incumbent() {
     std::vector<double> U, mean(count), var(count);
     for (const std::int64_t row : best_) U.insert(U.end(), U_.data() + row * d(), U_.data() + (row + 1) * d());
     local().far().predict({U.data(), count, d()}, mean.data(), var.data(), nullptr, nullptr);
-    for (std::int64_t i = 0; i < count; ++i) best = std::min(best, mean[i] - OPTIMISM * std::sqrt(var[i]));
+    for (std::int64_t i = 0; i < count; ++i)
+      if (local_->has(best_[i])) best = std::min(best, mean[i] - OPTIMISM * std::sqrt(var[i]));
   } else {
     // With v_i the noise on the diagonal of K: mean_i = w_i - v_i alpha_i, var_i = v_i (1 - v_i (K^-1)_ii).
     const Weights& known = weights();
@@ -55,7 +56,8 @@ double GaussianProcess::incumbent() {
       best = std::min(best, known.mu + known.centred(row) - v * known.alpha[row] - OPTIMISM * std::sqrt(var));
     }
   }
-  return best_.empty() ? warp_.best : std::max(warp_.best, best);
+  return std::isfinite(best) ? std::max(warp_.best, best)
+                             : warp_.best;  // of the 50 no row is known: many repeat others
 }
 
 // A pending point enters with the posterior mean as its value: the mean stays as it is, the variance falls.  It counts

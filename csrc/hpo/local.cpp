@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <unordered_set>
 #include <utility>
 
@@ -112,40 +113,70 @@ void Local::take_new(const Rows& data, int threads) {
     far_.V.clear();
     far_.V.build_some(matrix(far_), summary_.m(), INF, threads);
     summary_.conclude(far_.V, far_.pseudo, threads);
-    far_.value = far_.pseudo.value;
     summed_ = summary_.end();
-    told_ = summary_.m();
+    const std::vector<double> best = best_told(data);
+    far_.rows.clear();
+    add_nearest({best.data(), static_cast<std::int64_t>(best.size()) / data.U_nd.cols, data.U_nd.cols}, far_.rows,
+                threads);
+    near_best_.assign(far_.rows.begin(), far_.rows.begin() + std::min<std::int64_t>(far_.rows.size(), NEAR_BEST));
+    std::sort(far_.rows.begin(), far_.rows.end());
+    given(far_, data, threads);
+    told_ = far_.points.n();
   }
   far_.points.truncate(told_);
   far_.noise.resize(told_);
   far_.value.resize(told_);
   far_.V.truncate(matrix(far_), told_, threads);
-  for (std::int64_t row = summed_ + told_ - summary_.m(); row < n; ++row) take(far_, data, row);
+  const auto first = summary_.m() + static_cast<std::int64_t>(far_.rows.size());
+  for (std::int64_t row = summed_ + told_ - first; row < n; ++row) take(far_, data, row);
   far_.V.extend_by_rows(matrix(far_), far_.points.n(), threads);
   told_ = far_.points.n();
   weigh(far_, threads);
 }
 
-Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) {
-  // The nearest of each point, then the second nearest: points that lie close share most of theirs.
-  const std::int64_t n = data.U_nd.rows, most = base_ < Summary::FEWER_FROM ? NEIGHBOURS : FEWER;
-  std::vector<std::int64_t> rows;
-  std::unordered_set<std::int64_t> taken;
-  const auto nearest = neighbours_.nearest(points, most, summed_, threads);
-  for (std::int64_t r = 0; r < most; ++r)
+// The points of the smallest values among the rows before the tail.  O(n).
+std::vector<double> Local::best_told(const Rows& data) const {
+  std::vector<std::int64_t> rows(summed_);
+  std::iota(rows.begin(), rows.end(), 0);
+  const std::int64_t count = std::min(BEST, summed_);
+  std::partial_sort(rows.begin(), rows.begin() + count, rows.end(), [&](std::int64_t i, std::int64_t j) {
+    return data.w_n[i] < data.w_n[j] || (data.w_n[i] == data.w_n[j] && i < j);
+  });
+  std::vector<double> U;
+  for (std::int64_t i = 0; i < count; ++i)
+    U.insert(U.end(), data.U_nd.row(rows[i]), data.U_nd.row(rows[i]) + data.U_nd.cols);
+  return U;
+}
+
+// Adds to `rows`, up to NEIGHBOURS, the nearest row of each point, then the second nearest: points that lie close share
+// most of theirs.
+void Local::add_nearest(Mat<const double> points, std::vector<std::int64_t>& rows, int threads) const {
+  std::unordered_set<std::int64_t> taken(rows.begin(), rows.end());
+  const auto nearest = neighbours_.nearest(points, NEIGHBOURS, summed_, threads);
+  for (std::int64_t r = 0; r < NEIGHBOURS; ++r)
     for (const auto& of_one : nearest) {
-      if (static_cast<std::int64_t>(rows.size()) == most || r >= static_cast<std::int64_t>(of_one.size())) continue;
+      if (static_cast<std::int64_t>(rows.size()) == NEIGHBOURS || r >= static_cast<std::int64_t>(of_one.size()))
+        continue;
       if (taken.insert(of_one[r]).second) rows.push_back(of_one[r]);
     }
-  std::sort(rows.begin(), rows.end());
-  for (std::int64_t row = summed_; row < n; ++row) rows.push_back(row);
+}
 
+// Builds a model of the pseudo-observations and its rows as they are.
+void Local::given(Model& model, const Rows& data, int threads) {
+  summary_.pseudo(data, model.rows, model.pseudo, threads);
+  start(model, data);
+  for (const std::int64_t row : model.rows) take(model, data, row);
+  model.V.clear();
+  model.V.build_some(matrix(model), model.points.n(), INF, threads);
+}
+
+Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) {
+  near_.rows = near_best_;
+  add_nearest(points, near_.rows, threads);
+  std::sort(near_.rows.begin(), near_.rows.end());
+  for (std::int64_t row = summed_; row < data.U_nd.rows; ++row) near_.rows.push_back(row);
   without_row([&] {
-    summary_.pseudo(data, rows, near_.pseudo, threads);
-    start(near_, data);
-    for (const std::int64_t row : rows) take(near_, data, row);
-    near_.V.clear();
-    near_.V.build_some(matrix(near_), near_.points.n(), INF, threads);
+    given(near_, data, threads);
     weigh(near_, threads);
     for (const std::vector<double>& u : pending_) push(near_, u.data(), threads);
   });
@@ -160,7 +191,8 @@ void Local::push_pending(Vec<const double> u, int threads) {
 bool Local::truncate(std::int64_t n) {
   if (n < summary_.end()) return false;
   neighbours_.truncate(n);
-  told_ = std::min(told_, summary_.m() + n - summary_.end());
+  const auto first = summary_.m() + static_cast<std::int64_t>(far_.rows.size());
+  told_ = std::min(told_, first + n - summary_.end());
   return true;
 }
 

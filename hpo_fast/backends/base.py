@@ -38,7 +38,7 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     the worst of the base. A foreign value ends that: the base becomes the rows up to it. Foreign is what comes as the
     first finite value; and, with standardise=True, what differs from equal values by more than 1e-9 of them, or is
     more than 10 below the best value before it.
-    Inducing rows: j base // M for j < M = min(base, 768), or 512 where base >= 32768. Of these, those whose pivot in
+    Inducing rows: j base // M for j < M = min(base, 512), or 256 where base >= 32768. Of these, those whose pivot in
     A = K_mm + 1e-8 s2 I is at most 1e-6 s2 are redundant and left out, again until there are none.
     With k_i = k(inducing, row i): p_i = A^-1 k_i, lam_i = max(0, s2 - k_i'p_i) + v_i. Summed are, of the base, every
     ceil(base/65536)-th row and the inducing ones, and after it all panels of 64 rows that are full; the rest is the
@@ -48,12 +48,14 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     Snelson and Ghahramani, NIPS 2005). The guard of P counts in units of its diagonal, in place of s2 + v and of s2.
     mu = 0, or by generalised least squares from the rows summed. Their log likelihood is that of
     N(mu, [p_i'K_mm p_j] + diag(lam)).
-    Near points X the rows R stand as they are: the tail, and before it 512 others (256 where base >= 32768) that are
-    not inducing: the nearest of each x in X, then the second nearest, and so on, by the squared distance r2 in single
-    precision, of equal ones the first. What R brought to the sums is taken out of P and b (PIC: Snelson and
-    Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given the pseudo-observations, then R
-    in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the average over a cluster of noisy rows.)
-    Far from all: R is the tail alone.
+    The neighbours of some points: the nearest row of each, then the second nearest, and so on, of those before the
+    tail that are not inducing, by the squared distance r2 in single precision, of equal ones the first. B: the 16 rows
+    of the smallest w before the tail, of equal ones the first.
+    Near points X the rows R stand as they are: the tail, the first 384 neighbours of B, and neighbours of X, 512 of
+    both together. Far from all: the tail and the first 512 neighbours of B. What R brought to the sums is taken out of
+    P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given the
+    pseudo-observations, then R in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the average
+    over a cluster of noisy rows; without those of B, the variance around the best changes from point to point.)
     predict and score are near each point by itself; sample is near all its points together. maximise searches far from
     all first, then near some of the best points together; its values, mean and var are those near the points that it
     looked at last. Fit.log_likelihood is that of the rows summed; log_likelihood that of K of all rows.
@@ -92,7 +94,7 @@ class Utility:
     best = max(min w, min over i of mean_i - 2 sd_i), i the 50 told rows of the smallest finite values (0 where there
     are none): without noise the best value told, with noise what its point may well have. With g the row in the model
     that stands for row i, w_g the mean of its group: mean_i = w_g - v_g alpha_g, sd_i^2 = v_g (1 - v_g (K^-1)_gg); in
-    the local model, mean and variance at the point, far from all.
+    the local model, mean and variance far from all at those of the 50 that are inducing or in its R.
 
     Attributes:
         kind: "log_ei", "ei", "log_pi", "pi" or "ucb".

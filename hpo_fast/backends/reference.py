@@ -355,7 +355,8 @@ class GaussianProcess:
         if not len(rows):
             return 0.0
         if self._exact is None:
-            mean, var, _, _ = self._model(None).predict(self._U[rows])
+            known = rows[self._many().has(rows)]
+            mean, var, _, _ = self._model(None).predict(self._U[known])
         else:
             factor = self._exact.factor
             place = factor.group[rows]
@@ -363,7 +364,8 @@ class GaussianProcess:
             inverse = np.sum(solve_triangular(factor.L, np.eye(len(factor.L))[:, place], lower=True) ** 2, axis=0)
             mean = self._exact.mu + self._exact.residual[place] - v * self._exact.alpha[place]
             var = np.maximum(v * (1.0 - v * inverse), 0.0)
-        return float(max(np.min(self._w[rows]), np.min(mean - OPTIMISM * np.sqrt(var))))
+        told = float(np.min(self._w[rows]))
+        return max(told, float(np.min(mean - OPTIMISM * np.sqrt(var)))) if len(mean) else told
 
     def maximise(
         self,

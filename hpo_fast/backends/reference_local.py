@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
@@ -23,9 +24,10 @@ from hpo_fast.space.layout import CATEGORICAL
 
 Rows = npt.NDArray[np.intp]
 
-INDUCING, FEWER, FEWER_FROM = 768, 512, 32768
+INDUCING, FEWER, FEWER_FROM = 512, 256, 32768
 SUMMED = 65536  # rows of the base that are summed, at most
-NEIGHBOURS, FEWER_NEIGHBOURS = 512, 256
+NEIGHBOURS, NEAR_BEST = 512, 384  # rows that stand as they are, and of them those near the best told
+BEST = 16  # of the best told
 PANEL = 64
 REDUNDANT = 1e-6  # of s2: a point with less variance, given the inducing ones before it, is none of them
 JITTER = 1e-8  # of s2, on the diagonal of K_mm
@@ -61,7 +63,6 @@ class Local:
     ) -> None:
         self._kernel, self._theta, self._U, self._w, self._v = kernel, theta, U, w, v
         self._s2 = float(np.exp(theta[-2]))
-        self._most = NEIGHBOURS if base < FEWER_FROM else FEWER_NEIGHBOURS
         self._inducing, self._L = self._choose(base)
         tail = base + (len(U) - base) // PANEL * PANEL
         rows = np.arange(len(U))
@@ -95,16 +96,32 @@ class Local:
         self.log_likelihood = -0.5 * (quadratic + log_det + len(summed) * LOG_2PI)
 
     def far(self, pending: Array) -> Posterior:
-        """Given the pseudo-observations, the tail, and `pending` (r, d)."""
-        return self._given(self._tail, pending)
+        """Given the pseudo-observations, the rows near the best told, the tail, and `pending` (r, d)."""
+        return self._given(self._as_they_are(self._near_best), pending)
 
     def near(self, points: Array, pending: Array) -> Posterior:
-        """The same, and given the rows nearest to `points` (a, d)."""
-        tail = self._tail[0] if len(self._tail) else len(self._U)
-        nearest = (rows[rows < tail][: self._most].tolist() for rows in (self._nearest(p[None, :]) for p in points))
-        found = dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank if row is not None)
-        rows = np.array(sorted(list(found)[: self._most]), dtype=np.intp)
-        return self._given(np.concatenate([rows, self._tail]), pending)
+        """The same, but fewer of the rows near the best, and the rows nearest to `points` (a, d)."""
+        return self._given(self._as_they_are(self._with_nearest(points, self._near_best[:NEAR_BEST])), pending)
+
+    def has(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Whether the far posterior knows the observations of these rows, and not their share of the sums alone."""
+        return self._is_inducing[rows] | np.isin(rows, self._as_they_are(self._near_best))
+
+    @cached_property
+    def _near_best(self) -> list[int]:
+        """Those nearest to the rows of the smallest values, of equal ones the first."""
+        before = self._w[: len(self._U) - len(self._tail)]
+        return self._with_nearest(self._U[np.argsort(before, kind="stable")[:BEST]], [])
+
+    def _with_nearest(self, points: Array, rows: list[int]) -> list[int]:
+        """`rows`, and up to NEIGHBOURS in all the nearest of each point, then the second nearest, and so on."""
+        tail = len(self._U) - len(self._tail)
+        nearest = (near[near < tail][:NEIGHBOURS].tolist() for near in (self._nearest(p[None, :]) for p in points))
+        found = dict.fromkeys(rows) | dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank)
+        return [row for row in found if row is not None][:NEIGHBOURS]
+
+    def _as_they_are(self, rows: list[int]) -> Rows:
+        return np.concatenate([np.array(sorted(rows), dtype=np.intp), self._tail])
 
     def _choose(self, base: int) -> tuple[Rows, Array]:
         """The inducing rows, evenly spread over the base, without redundant ones, and the factor of K_mm."""
