@@ -20,8 +20,8 @@ constexpr double LEAST_PIVOT = 1e-10;
 constexpr std::int64_t SHARED_FROM =
     1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
 constexpr std::int64_t SHARES = 4;
-// While V lies in a cache, 16 rows as a block cost a quarter of 16 single ones.  Later a single row takes as long as V
-// is read, and the block that computes it anew would add a sixth to each (measured at 10,000 rows).
+// A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
+// already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 

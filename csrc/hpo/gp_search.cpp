@@ -56,8 +56,8 @@ double GaussianProcess::incumbent() {
       best = std::min(best, known.mu + known.centred(row) - v * known.alpha[row] - OPTIMISM * std::sqrt(var));
     }
   }
-  return std::isfinite(best) ? std::max(warp_.best, best)
-                             : warp_.best;  // of the 50 no row is known: many repeat others
+  if (!std::isfinite(best)) return warp_.best;  // nothing told, or no row of the 50 known: many repeat others
+  return std::max(warp_.best, best);
 }
 
 // A pending point enters with the posterior mean as its value: the mean stays as it is, the variance falls.  It counts

@@ -39,8 +39,8 @@ struct SearchOptions {
   std::int64_t enumerate_space = 2048;
   std::int64_t carry = 4;  // local optima handed to the next search
   // Ends that are looked at closer, in turn, and batches of the climb that follows: with 4 in place of 8 the point
-  // found was worth 0.71 of the best in place of 0.87 (expected improvement, median of 8 asks after 100,000 trials, d =
-  // 10).
+  // found was worth 0.71 of the best in place of 0.87 (expected improvement, median of 8 asks after 100,000 trials with
+  // d = 10).
   std::vector<std::int64_t> looks{6, 1};
   std::int64_t last_batches = 8;
   AscentOptions ascent;
