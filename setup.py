@@ -12,7 +12,7 @@ HEADERS = sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inc", r
 
 # No -ffast-math: NaN marks an inactive column, and linking with it changes the whole process's floating point mode.
 # GCC or Clang: the kernels use their vector types.
-BASE = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden -fPIC".split()
+BASE = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden -fPIC -g0".split()
 
 # One translation unit an instruction set, chosen at run time (HPO_FAST_SIMD forces one). GCC prefers 256-bit vectors
 # for x86-64-v4 unless told otherwise; the kernels are written for full registers.
