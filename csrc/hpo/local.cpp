@@ -108,6 +108,7 @@ void Local::take_new(const Rows& data, int threads) {
   if (summed_ != summary_.end()) {
     if (summed_ < 0)
       for (const std::int64_t row : summary_.inducing_rows()) neighbours_.exclude(row);
+    summary_.leave_out(data, {}, threads);
     summary_.pseudo(data, {}, far_.pseudo, threads);
     start(far_, data);
     far_.V.clear();
@@ -115,12 +116,16 @@ void Local::take_new(const Rows& data, int threads) {
     summary_.conclude(far_.V, far_.pseudo, threads);
     summed_ = summary_.end();
     const std::vector<double> best = best_told(data);
-    far_.rows.clear();
-    add_nearest({best.data(), static_cast<std::int64_t>(best.size()) / data.U_nd.cols, data.U_nd.cols}, far_.rows,
+    near_best_.clear();
+    add_nearest({best.data(), static_cast<std::int64_t>(best.size()) / data.U_nd.cols, data.U_nd.cols}, near_best_,
                 threads);
-    near_best_.assign(far_.rows.begin(), far_.rows.begin() + std::min<std::int64_t>(far_.rows.size(), NEAR_BEST));
-    std::sort(far_.rows.begin(), far_.rows.end());
-    given(far_, data, threads);
+    std::vector<std::int64_t> others;
+    if (static_cast<std::int64_t>(near_best_.size()) > NEAR_BEST) {
+      others.assign(near_best_.begin() + NEAR_BEST, near_best_.end());
+      near_best_.resize(NEAR_BEST);
+    }
+    summary_.leave_out(data, near_best_, threads);
+    given(far_, others, data, threads);
     told_ = far_.points.n();
   }
   far_.points.truncate(told_);
@@ -161,22 +166,25 @@ void Local::add_nearest(Mat<const double> points, std::vector<std::int64_t>& row
     }
 }
 
-// Builds a model of the pseudo-observations and its rows as they are.
-void Local::given(Model& model, const Rows& data, int threads) {
-  summary_.pseudo(data, model.rows, model.pseudo, threads);
+// Builds a model of the pseudo-observations and, as they are, the rows near the best and these.
+void Local::given(Model& model, std::vector<std::int64_t> rows, const Rows& data, int threads) {
+  summary_.pseudo(data, rows, model.pseudo, threads);
   start(model, data);
+  model.rows = std::move(rows);
+  model.rows.insert(model.rows.end(), near_best_.begin(), near_best_.end());
+  std::sort(model.rows.begin(), model.rows.end());
   for (const std::int64_t row : model.rows) take(model, data, row);
   model.V.clear();
   model.V.build_some(matrix(model), model.points.n(), INF, threads);
 }
 
 Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) {
-  near_.rows = near_best_;
-  add_nearest(points, near_.rows, threads);
-  std::sort(near_.rows.begin(), near_.rows.end());
-  for (std::int64_t row = summed_; row < data.U_nd.rows; ++row) near_.rows.push_back(row);
+  std::vector<std::int64_t> rows = near_best_;
+  add_nearest(points, rows, threads);
+  rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(near_best_.size()));
+  for (std::int64_t row = summed_; row < data.U_nd.rows; ++row) rows.push_back(row);
   without_row([&] {
-    given(near_, data, threads);
+    given(near_, std::move(rows), data, threads);
     weigh(near_, threads);
     for (const std::vector<double>& u : pending_) push(near_, u.data(), threads);
   });

@@ -87,7 +87,7 @@ class Local {
   void take_new(const Rows& data, int threads);
   std::vector<double> best_told(const Rows& data) const;
   void add_nearest(Mat<const double> points, std::vector<std::int64_t>& rows, int threads) const;
-  void given(Model& model, const Rows& data, int threads);
+  void given(Model& model, std::vector<std::int64_t> rows, const Rows& data, int threads);
   CovarianceMatrix matrix(const Model& model) const;
   void start(Model& model, const Rows& data) const;
   void take(Model& model, const Rows& data, std::int64_t row) const;

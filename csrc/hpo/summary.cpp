@@ -67,9 +67,9 @@ void Summary::choose(const Rows& data, int threads) {
   }
   for (const std::int64_t row : rows_) inducing_[row] = 1;
   ld_ = (m() + LANES - 1) / LANES * LANES;
-  P_.zeros(ld_ * ld_);
-  b_.assign(ld_, 0.0);
-  ones_.assign(ld_, 0.0);
+  all_.P.zeros(ld_ * ld_);
+  all_.b.assign(ld_, 0.0);
+  all_.ones.assign(ld_, 0.0);
 }
 
 double Summary::advance(const Rows& data, double work, int threads) {
@@ -131,8 +131,7 @@ std::int64_t Summary::project(const Rows& data, const std::vector<std::int64_t>&
 }
 
 // P += sign sum p p' / l, the upper triangle, and so for b and ones.  3 m^2 operations a row.
-void Summary::change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, double* P,
-                     std::vector<double>& b, std::vector<double>& ones, int threads) {
+void Summary::change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, Sums& sums, int threads) {
   const Kernels& k = kernels();
   const std::int64_t depth = project(data, rows, threads), chunks = ld_ / LANES, size = depth * LANES;
   const double* p = projected_.data();
@@ -140,18 +139,18 @@ void Summary::change(const Rows& data, const std::vector<std::int64_t>& rows, do
   for (std::int64_t i = 0; i < ld_ * depth; ++i) scaled[i] = -sign * p[i] / lambda_[i / LANES % depth];
   parallel_for(threads, chunks, [&](std::int64_t ci, int) {
     for (std::int64_t cj = ci; cj < chunks; ++cj)
-      k.gram_subtract(scaled + ci * size, p + cj * size, depth, P + ci * LANES * ld_ + cj * LANES, ld_);
+      k.gram_subtract(scaled + ci * size, p + cj * size, depth, sums.P.data() + ci * LANES * ld_ + cj * LANES, ld_);
   });
   for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r)
     for (std::int64_t i = 0; i < ld_; ++i) {
       const double share = scaled[(i / LANES * depth + r) * LANES + i % LANES];
-      b[i] -= share * data.w_n[rows[r]];
-      ones[i] -= share;
+      sums.b[i] -= share * data.w_n[rows[r]];
+      sums.ones[i] -= share;
     }
 }
 
 double Summary::add(const Rows& data, const std::vector<std::int64_t>& rows, int threads) {
-  change(data, rows, 1.0, P_.data(), b_, ones_, threads);
+  change(data, rows, 1.0, all_, threads);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const double w = data.w_n[rows[r]], l = lambda_[r];
     ww_ += w * w / l, w1_ += w / l, one_ += 1.0 / l, log_l_ += std::log(l);
@@ -167,16 +166,25 @@ std::vector<double> Summary::solved(const Buffer& noise, const std::vector<doubl
   return x;
 }
 
-void Summary::pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads) {
-  double* P = left_.need(ld_ * ld_);
-  std::memcpy(P, P_.data(), static_cast<std::size_t>(ld_ * ld_) * sizeof(double));
-  std::vector<double> b = b_, ones = ones_;
+void Summary::without(const Rows& data, const std::vector<std::int64_t>& rows, const Sums& from, Sums& to,
+                      int threads) {
+  std::memcpy(to.P.need(ld_ * ld_), from.P.data(), static_cast<std::size_t>(ld_ * ld_) * sizeof(double));
+  to.b = from.b, to.ones = from.ones;
   std::vector<std::int64_t> known;
   for (const std::int64_t row : rows)
     if (summed(row)) known.push_back(row);
-  if (!known.empty()) change(data, known, -1.0, P, b, ones, threads);
-  for (std::int64_t i = 0; i < m(); ++i) b[i] -= mu_ * ones[i];
-  std::vector<double> diagonal(m());
+  if (!known.empty()) change(data, known, -1.0, to, threads);
+}
+
+void Summary::leave_out(const Rows& data, const std::vector<std::int64_t>& rows, int threads) {
+  without(data, rows, all_, left_, threads);
+}
+
+void Summary::pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads) {
+  without(data, rows, left_, here_, threads);
+  const double* P = here_.P.data();
+  std::vector<double> b = here_.b, diagonal(m());
+  for (std::int64_t i = 0; i < m(); ++i) b[i] -= mu_ * here_.ones[i];
   for (std::int64_t i = 0; i < m(); ++i) diagonal[i] = P[i * ld_ + i] + RIDGE / s2_;
   P_inverse_root_.clear();
   P_inverse_root_.build_some({nullptr, kind_, 0.0, diagonal.data(), P, ld_, m()}, m(), INF, threads);
@@ -189,15 +197,15 @@ void Summary::conclude(const Factor& V, Pseudo& all, int threads) {
   // pseudo-observations x and y.
   const std::int64_t ld = V.ld();
   std::vector<double> x(2 * ld, 0.0), a(2 * ld), u(2 * ld);
-  const std::vector<double> w = solved(all.noise, b_), one = solved(all.noise, ones_);
+  const std::vector<double> w = solved(all.noise, all_.b), one = solved(all.noise, all_.ones);
   std::copy(w.begin(), w.end(), x.begin());
   std::copy(one.begin(), one.end(), x.begin() + ld);
   V.gram(2, x.data(), a.data(), u.data(), threads);
   double ww = ww_, w1 = w1_, oo = one_, log_det = log_l_;
   for (std::int64_t i = 0; i < m(); ++i) {
-    ww += a[i] * a[i] - b_[i] * w[i];
-    w1 += a[i] * a[ld + i] - ones_[i] * w[i];
-    oo += a[ld + i] * a[ld + i] - ones_[i] * one[i];
+    ww += a[i] * a[i] - all_.b[i] * w[i];
+    w1 += a[i] * a[ld + i] - all_.ones[i] * w[i];
+    oo += a[ld + i] * a[ld + i] - all_.ones[i] * one[i];
     if (V.merged(i) < 0) log_det -= 2.0 * std::log(V.diagonal(i));
     log_det -= 2.0 * std::log(P_inverse_root_.diagonal(i));
   }

@@ -58,7 +58,10 @@ class Summary {
   bool inducing(std::int64_t row) const { return row < base_ && inducing_[row]; }
   double mu() const { return mu_; }
 
-  // The pseudo-observations without what `rows` brought to the sums.  O(m^3 + rows m^2).
+  // Takes what these rows brought to the sums out of all pseudo-observations to come, in place of the rows named last.
+  // O(rows m^2).
+  void leave_out(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
+  // The pseudo-observations without what `rows` and those left out brought to the sums.  O(m^3 + rows m^2).
   void pseudo(const Rows& data, const std::vector<std::int64_t>& rows, Pseudo& out, int threads);
 
   // Takes the mean, by generalised least squares where it is not zero, and the log likelihood of the rows summed from
@@ -75,9 +78,12 @@ class Summary {
   Factor V_;  // of K_mm
   std::vector<std::int64_t> rows_;
   std::vector<char> inducing_;
-  std::int64_t next_ = 0, extended_ = 0;                  // rows of the base that were looked at; panels after it
-  Buffer P_;                                              // (m, ld), the upper triangle
-  std::vector<double> b_, ones_;                          // (ld) sum p w / l and sum p / l
+  std::int64_t next_ = 0, extended_ = 0;  // rows of the base that were looked at; panels after it
+  struct Sums {
+    Buffer P;                     // (m, ld), the upper triangle
+    std::vector<double> b, ones;  // (ld) sum p w / l and sum p / l
+  };
+  Sums all_, left_, here_;  // of all rows, of all but those left out, of those that pseudo works with
   double ww_ = 0.0, w1_ = 0.0, one_ = 0.0, log_l_ = 0.0;  // sums of w w / l, w / l, 1 / l, ln l
   std::int64_t count_ = 0;
   double mu_ = 0.0, log_likelihood_ = 0.0;
@@ -87,7 +93,7 @@ class Summary {
     Buffer K, U;
   };
   std::vector<Scratch> scratch_;
-  Buffer projected_, scaled_, left_;
+  Buffer projected_, scaled_;
   std::vector<double> lambda_;
   Factor P_inverse_root_;
 
@@ -97,8 +103,8 @@ class Summary {
   }
   std::int64_t project(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
   double add(const Rows& data, const std::vector<std::int64_t>& rows, int threads);
-  void change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, double* P, std::vector<double>& b,
-              std::vector<double>& ones, int threads);
+  void change(const Rows& data, const std::vector<std::int64_t>& rows, double sign, Sums& sums, int threads);
+  void without(const Rows& data, const std::vector<std::int64_t>& rows, const Sums& from, Sums& to, int threads);
   std::vector<double> solved(const Buffer& noise, const std::vector<double>& b) const;
 };
 
