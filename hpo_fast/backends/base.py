@@ -38,7 +38,7 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     the worst of the base. A foreign value ends that: the base becomes the rows up to it. Foreign is what comes as the
     first finite value; and, with standardise=True, what differs from equal values by more than 1e-9 of them, or is
     more than 10 below the best value before it.
-    Inducing rows: j base // M for j < M = min(base, 512), or 256 where base >= 32768. Of these, those whose pivot in
+    Inducing rows: j base // M for j < M = min(base, 512), or 256 where base >= 8192. Of these, those whose pivot in
     A = K_mm + 1e-8 s2 I is at most 1e-6 s2 are redundant and left out, again until there are none.
     With k_i = k(inducing, row i): p_i = A^-1 k_i, lam_i = max(0, s2 - k_i'p_i) + v_i. Summed are, of the base, every
     ceil(base/65536)-th row and the inducing ones, and after it all panels of 64 rows that are full; the rest is the

@@ -24,7 +24,7 @@ from hpo_fast.space.layout import CATEGORICAL
 
 Rows = npt.NDArray[np.intp]
 
-INDUCING, FEWER, FEWER_FROM = 512, 256, 32768
+INDUCING, FEWER, FEWER_FROM = 512, 256, 8192
 SUMMED = 65536  # rows of the base that are summed, at most
 NEIGHBOURS, NEAR_BEST = 512, 384  # rows that stand as they are, and of them those near the best told
 BEST = 16  # of the best told
