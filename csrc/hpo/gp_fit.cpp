@@ -99,9 +99,11 @@ double GaussianProcess::advance_factor(double work) {
   }
   double done = 0.0;
   while (model.V.n() < n() && done < work) {
-    const std::int64_t before = model.V.n(), target = std::min(n(), (before / PANEL + 1) * PANEL);
+    const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL;
+    const std::int64_t target = end <= n() ? end : before + 1;
     catch_up(model, target);
-    done += 2.0 * static_cast<double>(target) * static_cast<double>(target) * static_cast<double>(target - before);
+    const double rows = static_cast<double>(target - before) * (end <= n() ? 1.0 : SINGLE_ROW);
+    done += 2.0 * static_cast<double>(target) * static_cast<double>(target) * rows;
   }
   return done;
 }

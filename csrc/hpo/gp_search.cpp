@@ -44,8 +44,12 @@ double GaussianProcess::incumbent() {
     std::vector<double> U, mean(count), var(count);
     for (const std::int64_t row : best_) U.insert(U.end(), U_.data() + row * d(), U_.data() + (row + 1) * d());
     local().far().predict({U.data(), count, d()}, mean.data(), var.data(), nullptr, nullptr);
+    // Of a row that is in the sums alone, the model may know little; but no less than the row itself would tell, where
+    // others repeat it.
+    const Rows all = rows();
     for (std::int64_t i = 0; i < count; ++i)
-      if (local_->has(best_[i])) best = std::min(best, mean[i] - OPTIMISM * std::sqrt(var[i]));
+      if (local_->has(best_[i]) || var[i] <= all.noise(best_[i]))
+        best = std::min(best, mean[i] - OPTIMISM * std::sqrt(var[i]));
   } else {
     // With v_i the noise on the diagonal of K: mean_i = w_i - v_i alpha_i, var_i = v_i (1 - v_i (K^-1)_ii).
     const Weights& known = weights();
@@ -56,7 +60,7 @@ double GaussianProcess::incumbent() {
       best = std::min(best, known.mu + known.centred(row) - v * known.alpha[row] - OPTIMISM * std::sqrt(var));
     }
   }
-  if (!std::isfinite(best)) return warp_.best;  // nothing told, or no row of the 50 known: many repeat others
+  if (!std::isfinite(best)) return warp_.best;  // nothing told, or no row of the 50 known
   return std::max(warp_.best, best);
 }
 

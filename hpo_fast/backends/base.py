@@ -94,7 +94,8 @@ class Utility:
     best = max(min w, min over i of mean_i - 2 sd_i), i the 50 told rows of the smallest finite values (0 where there
     are none): without noise the best value told, with noise what its point may well have. With g the row in the model
     that stands for row i, w_g the mean of its group: mean_i = w_g - v_g alpha_g, sd_i^2 = v_g (1 - v_g (K^-1)_gg); in
-    the local model, mean and variance far from all at those of the 50 that are inducing or in its R.
+    the local model, mean and variance far from all at those of the 50 that are inducing, in its R, or of a variance of
+    at most v_i.
 
     Attributes:
         kind: "log_ei", "ei", "log_pi", "pi" or "ucb".

@@ -355,8 +355,9 @@ class GaussianProcess:
         if not len(rows):
             return 0.0
         if self._exact is None:
-            known = rows[self._many().has(rows)]
-            mean, var, _, _ = self._model(None).predict(self._U[known])
+            mean, var, _, _ = self._model(None).predict(self._U[rows])
+            known = self._many().has(rows) | (var <= self._v[rows])
+            mean, var = mean[known], var[known]
         else:
             factor = self._exact.factor
             place = factor.group[rows]

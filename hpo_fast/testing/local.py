@@ -16,7 +16,7 @@ import numpy as np
 from hpo_fast.backends.base import KERNELS, UTILITIES, Surrogate, Utility
 from hpo_fast.backends.reference import GaussianProcess as Reference
 from hpo_fast.backends.reference_kernel import Kernel
-from hpo_fast.space import Space
+from hpo_fast.space import Int, Space
 from hpo_fast.space.layout import Layout
 from hpo_fast.testing.backends import (
     BackendContract,
@@ -99,6 +99,28 @@ class LocalContract(LocalKit):
         for name, space, ours, theirs in self.pairs(1100, 1000):
             if name in ("one float", "conditional"):
                 self.assert_agree(ours, theirs, space, name, m=2)
+
+    def test_the_value_to_improve_on_is_of_rows_that_the_model_knows(self) -> None:
+        space = self.spaces()["floats"]
+        ours, theirs = self.local(space, 2400), Reference(space.layout, surrogate="vecchia")
+        theirs.set_theta(some_theta(space), 2400)
+        for handle in (ours, theirs):
+            handle.append(*history(space, 2430, 3))
+        assert_close(ours.incumbent(), theirs.incumbent(), CLOSE, "2,430 rows")
+
+    def test_the_value_to_improve_on_is_of_points_that_many_rows_repeat(self) -> None:
+        """No row of the lowest values is one of those that stand as they are, but the model knows their points well."""
+        space = Space(a=Int(0, 3), b=Int(0, 3))
+        rng = np.random.default_rng(0)
+        place = rng.integers(0, 16, 60_000)
+        U = (np.stack([place // 4, place % 4], axis=1) + 0.5) / 4
+        Y = np.linspace(-1.0, 1.0, 16)[place, None] + 0.5 * rng.standard_normal((len(place), 1))
+        handle = self.make(space.layout, surrogate="vecchia")
+        handle.set_theta(np.array([[-1.0, -1.0, 0.0, -1.0]]), len(place))
+        handle.append(U, Y)
+        lowest = U[np.argsort(Y[:, 0], kind="stable")[:50]]
+        mean, var = handle.predict(lowest)
+        assert_close(handle.incumbent(), np.min(mean - 2.0 * np.sqrt(var)), 1e-3, "16 points")
 
     def test_predictions_agree_where_a_part_of_the_base_is_summed(self) -> None:
         space = self.spaces()["floats"]
