@@ -167,7 +167,9 @@ def quality(ratios: list[float]) -> dict[str, Any]:
 
 
 def quality_row(which: str, ratios: list[float]) -> Row:
-    """The line with the target."""
+    """The line with the target; nothing graded is no success."""
+    if not ratios:
+        return Row(f"EI of the asked point, {which}", {"trials": 0}, WANTED, False)
     shown = quality(ratios)
     return Row(f"EI of the asked point, {which}", shown, WANTED, shown["median"] >= MEDIAN and shown[LOWEST] >= LOW)
 

@@ -78,7 +78,9 @@ def measure(
     past = history(n, d, 0)
     u, note = np.array(list(trial.params.values())), record.note
     ratio = None
-    if effort is not None and note["kind"] == "model":
+    if effort is not None and note["kind"] != "model":
+        ratio = 0.0  # it filled the space because the model failed
+    elif effort is not None:
         fit = np.array([note["fit"]["theta"]]), int(note["fit"]["n"])
         judge = surrogate or ("exact" if n < EXACT_BELOW else "vecchia")
         ratio, _ = grade((past.U, past.y), fit, u, past.space.layout, n, effort, threads, judge)

@@ -300,21 +300,25 @@ void Parzen::propose(Mat<const double> pending, Key key, Mat<double> U, double* 
       return value[static_cast<std::size_t>(p)] > value[static_cast<std::size_t>(q)];
     });
   };
+  const auto give = [&](Mat<double> rows) {
+    for (std::int64_t r = 0; r < m; ++r) {
+      const std::int64_t i = order[static_cast<std::size_t>(r)];
+      std::copy(rows.row(i), rows.row(i) + layout_.d, U.row(r));
+      values[r] = value[static_cast<std::size_t>(i)];
+    }
+  };
   if (config_.multivariate) {
     draw_jointly(chosen, l, key, X);
     for (std::int64_t i = 0; i < m; ++i)
       value[static_cast<std::size_t>(i)] = l.log_joint(X.row(i)) - g.log_joint(X.row(i));
     rank();
-    for (std::int64_t r = 0; r < m; ++r) {
-      const std::int64_t i = order[static_cast<std::size_t>(r)];
-      std::copy(X.row(i), X.row(i) + layout_.d, U.row(r));
-      values[r] = value[static_cast<std::size_t>(i)];
-    }
+    give(X);
     return;
   }
   // The r-th best value of each block side by side; a value counts where its block exists.
   draw_marginals(chosen, l, key, X);
-  std::fill(values, values + m, 0.0);
+  std::vector<double> sum(static_cast<std::size_t>(m), 0.0), together(drawn.size());
+  const Mat<double> T{together.data(), m, layout_.d};
   for (const std::int64_t j : layout_.order) {
     const std::int64_t c = layout_.column(j);
     for (std::int64_t i = 0; i < m; ++i)
@@ -322,11 +326,14 @@ void Parzen::propose(Mat<const double> pending, Key key, Mat<double> U, double* 
     rank();
     for (std::int64_t r = 0; r < m; ++r) {
       const std::int64_t i = order[static_cast<std::size_t>(r)];
-      const bool exists = layout_.exists(j, U.row(r));
-      U(r, c) = exists ? X(i, c) : std::numeric_limits<double>::quiet_NaN();
-      if (exists) values[r] += value[static_cast<std::size_t>(i)];
+      const bool exists = layout_.exists(j, T.row(r));
+      T(r, c) = exists ? X(i, c) : std::numeric_limits<double>::quiet_NaN();
+      if (exists) sum[static_cast<std::size_t>(r)] += value[static_cast<std::size_t>(i)];
     }
   }
+  value.swap(sum);  // in falling order already, but for blocks that exist in some rows alone
+  rank();
+  give(T);
 }
 
 }  // namespace hpo

@@ -98,7 +98,7 @@ class Parzen(Protocol):
     def propose(self, pending: Array | None, key: tuple[int, int]) -> tuple[Array, Array]:
         """Draws `candidates` points from the good density and puts those first that are likely good, not bad.
 
-        With multivariate=False, row r holds the r-th best value of every block.
+        With multivariate=False, the r-th best values of all blocks make a point, without those that do not exist.
 
         Args:
             pending: (r, d) points asked and not yet told, or None.

@@ -90,7 +90,9 @@ class Parzen:
             order = np.argsort(-values, kind="stable")
             drawn[:, j], ratio[:, j] = drawn[order, j], values[order]
         drawn = snap(self._layout, drawn)
-        return drawn, np.sum(np.where(np.isnan(drawn), 0.0, ratio), axis=1)
+        values = np.sum(np.where(np.isnan(drawn), 0.0, ratio), axis=1)
+        order = np.argsort(-values, kind="stable")
+        return drawn[order], values[order]
 
     # -- the model ---------------------------------------------------------------------------------------------------
 

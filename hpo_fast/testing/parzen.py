@@ -95,8 +95,8 @@ class ParzenContract:
             assert X.shape == (9, space.d), what
             assert_close(X, space.canonical(X), f"no points of the space, {what}")
             assert_close(values, good - bad, f"values, {what}")
+            assert np.all(np.diff(values) <= 0.0), f"the candidates are not in order, {what}"
             if options["multivariate"]:
-                assert np.all(np.diff(values) <= 0.0), f"the candidates are not in order, {what}"
                 drawn = handle.sample(9, KEY)
                 assert sorted(map(bytes, X)) == sorted(map(bytes, drawn)), f"other candidates than draws, {what}"
 

@@ -1,7 +1,6 @@
 // hpo/factor.hpp: the inverse, and what is added above the diagonal, against a factorisation written down plainly.
 #include "hpo/factor.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -153,33 +152,6 @@ TEST(factor_with_covariances_of_the_noise) {
     CHECK(rows.n() == m + 30);
     rows.extend_by_rows(K, n, 1);
     check_inverts(rows, expected);
-  }
-}
-
-// From 4,096 rows on a panel that is not full has no blocks of 16.
-TEST(factor_of_many_rows_is_the_same_bits_however_it_came) {
-  const std::int64_t n = 4200;
-  Space space(n);
-  const std::vector<double> noise(static_cast<std::size_t>(n), 0.02);
-  const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data()};
-  Factor V;
-  const auto rows = [&](std::int64_t from, std::int64_t to) {
-    std::vector<double> out;
-    for (std::int64_t i = from; i < to; ++i) {
-      const double* row = V.panel(i / hpo::PANEL) + i % hpo::PANEL * V.stride(i / hpo::PANEL);
-      out.insert(out.end(), row, row + i + 1);
-    }
-    return out;
-  };
-  V.extend(K, n, 2);
-  const std::vector<double> at_once = rows(4060, n);
-  for (const std::int64_t left : {4060, 4096, 4101, 4170}) {
-    for (const std::int64_t step : {1, 7, 200}) {
-      V.truncate(K, left, 1);
-      CHECK(V.n() == left);
-      while (V.n() < n) V.extend(K, std::min(n, V.n() + step), 1);
-      CHECK(rows(4060, n) == at_once);
-    }
   }
 }
 

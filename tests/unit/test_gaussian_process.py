@@ -3,8 +3,10 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
+from hpo_fast.backends import gaussian_process
 from hpo_fast.errors import BackendUnavailable
 from hpo_fast.gaussian_process import GaussianProcess
+from hpo_fast.space import Float, Space
 
 BACKENDS = ["cpu", "reference"]
 
@@ -162,3 +164,24 @@ def test_a_fixed_noise_keeps_its_entry(backend):
     gp.append([[0.3]], [2.0])
     mean, var = gp.predict([[0.3]])
     assert mean[0] == pytest.approx(2.0 / 1.25) and var[0] == pytest.approx(1.0 - 1.0 / 1.25)
+
+
+def test_many_rows_are_the_same_bits_however_they_came():
+    """From 4,096 rows on a factor grows by single rows, and no longer by 16."""
+    handle = gaussian_process(Space(x=Float(0, 1), y=Float(0, 1)).layout, n_threads=2)
+    handle.set_theta(np.array([[-1.0, -1.0, 0.0, -5.0]]))
+    U = np.random.default_rng(0).random((4200, 2))
+    U[4110], U[4150] = U[3], U[4149]
+    Y = np.sin(5.0 * U.sum(axis=1, keepdims=True))
+
+    def state():
+        return [*handle.predict(U[::600] + 1e-3), handle.incumbent()]
+
+    handle.append(U, Y)
+    at_once = state()
+    for left, step in (4060, 7), (4096, 1), (4101, 1), (4170, 30):
+        handle.truncate(left)
+        for first in range(left, len(U), step):
+            handle.append(U[first : first + step], Y[first : first + step])
+        for a, b in zip(state(), at_once, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"from {left} rows in steps of {step}")
