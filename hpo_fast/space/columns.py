@@ -36,6 +36,8 @@ def column(values: Any) -> Column:
     """
     if isinstance(values, (list, tuple)):
         return packed(list(values))
+    if np.ma.is_masked(values):
+        return packed(values.tolist())  # None where it is masked
     array = np.asarray(values)
     if array.ndim == 0:
         raise SpaceError(f"a column must hold one value a row, but got {values!r}; give a list or an array.")

@@ -14,6 +14,7 @@ import numpy as np
 from hpo_fast.backends import BACKENDS, gaussian_process, read_threads
 from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Utility
 from hpo_fast.errors import NumericalError, StrategyError
+from hpo_fast.space.values import plain
 from hpo_fast.strategies._decided import Decided
 from hpo_fast.strategies._initial import InitialDesign, few_points
 from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
@@ -145,6 +146,7 @@ class BayesianOptimization(Strategy):
             raise StrategyError(
                 f"BayesianOptimization: backend must be one of {', '.join(map(repr, BACKENDS))}, but got {backend!r}."
             )
+        n_initial, memory_limit = plain(n_initial), plain(memory_limit)
         for argument, value in (("n_initial", n_initial), ("memory_limit", memory_limit)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise StrategyError(

@@ -12,7 +12,9 @@ import numpy as np
 from hpo_fast.backends import BACKENDS
 from hpo_fast.backends.parzen import MOST_CANDIDATES, parzen
 from hpo_fast.errors import StrategyError
+from hpo_fast.space.values import plain
 from hpo_fast.strategies._initial import InitialDesign, few_points
+from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
 from hpo_fast.strategies.base import FloatArray, IntArray, Observations, Pending, Proposal, Strategy
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class TPE(Strategy):
     ) -> None:
         if not isinstance(multivariate, bool):
             raise StrategyError(f"TPE: multivariate must be True or False, but got {multivariate!r}; choose one.")
+        n_initial, n_candidates, max_good = plain(n_initial), plain(n_candidates), plain(max_good)
+        gamma, prior_weight = plain(gamma), plain(prior_weight)
         for argument, count in (("n_initial", n_initial), ("n_candidates", n_candidates), ("max_good", max_good)):
             if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST[argument]:
                 raise StrategyError(
@@ -119,15 +123,16 @@ class TPE(Strategy):
         self._space, self._seed = space, seed
         self._design = InitialDesign(space, seed, self._n_initial)
         self._few = few_points(space)
+        kind = Seen if self._few is None else SeenExactly
         self._first: set[bytes] = set()  # of the first told trials, which the initial ones must not repeat
-        self._failed: set[bytes] = set()
+        self._failed = kind()
         self._n_told = self._n_valid = 0
 
     def tell(self, observations: Observations) -> None:
         U, y = observations.U, observations.Y[:, 0]
         finite = np.isfinite(y)
         self._handle.append(U, np.where(finite, y, np.inf))
-        self._failed.update(u.tobytes() for u in U[~finite])
+        self._failed.add_points(U[~finite])
         self._first.update(u.tobytes() for u in U[: max(0, self._n_initial - self._n_told)])
         self._n_told += len(y)
         self._n_valid += int(np.count_nonzero(finite))
@@ -138,7 +143,7 @@ class TPE(Strategy):
         waiting[:count] = pending.U
         proposals: list[Proposal] = []
         for number in map(int, numbers):
-            if self._few is not None and len(self._failed) >= len(self._few):
+            if self.done:
                 break
             proposal = self._propose(number, waiting[:count])
             proposals.append(proposal)
@@ -158,10 +163,10 @@ class TPE(Strategy):
 
     def _filling(self, number: int, waiting: FloatArray) -> FloatArray:
         """A point that fills the space, asked without the model."""
-        seen = self._first | self._failed | {u.tobytes() for u in waiting}
+        seen = AnyOf({u.tobytes() for u in waiting}, self._first, self._failed)
         return self._design.point(number, seen, self._failed, self._few)
 
     @property
     def done(self) -> bool:
         """True when every point of a finite space failed."""
-        return self._few is not None and len(self._failed) >= len(self._few)
+        return self._few is not None and all(key in self._failed for key in self._few)

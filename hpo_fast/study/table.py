@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -139,23 +140,26 @@ def _ends(states: States, m: int) -> npt.NDArray[np.uint8]:
 
 
 def _listed(given: Any, argument: str) -> list[Any]:
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable):  # keys, or in no order
         raise StudyError(f"{argument} must have one entry a trial, but got {given!r}; give a list or an array.")
     return list(given)
 
 
 def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     """Read m rows of numbers into a new array; None becomes NaN, and so does a row that is None."""
+    if np.ma.is_masked(told):
+        told = told.tolist()  # None where it is masked
     rows = told if isinstance(told, np.ndarray) else _listed(told, argument)
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
     try:
-        if _has_truth(rows):  # NumPy counts it as a number
-            raise ValueError("True or False")
+        wrong = _no_number(rows)
+        if wrong is not None:  # that NumPy would take for one
+            raise ValueError(f"a {wrong.__name__}")
         raw = np.asarray(rows)
         if raw.dtype.kind not in "fiuO":
             raise ValueError(f"an array of {raw.dtype}")
-        table = raw.astype(np.float64)
+        table = _doubles(raw)
     except (TypeError, ValueError) as error:
         raise StudyError(
             f"{argument} must hold {'a number' if width == 1 else f'{width} numbers'} for each trial, but got {error}."
@@ -168,13 +172,33 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     return table
 
 
-def _has_truth(rows: npt.NDArray[Any] | list[Any]) -> bool:
-    """Tell whether a truth value is among the numbers."""
+_TRUTH, _TEXT = (bool, np.bool_), (str, bytes, np.str_, np.bytes_)
+
+
+def _no_number(rows: npt.NDArray[Any] | list[Any]) -> type | None:
+    """Give the type of a truth value, or of a text that may read as a number, among the numbers."""
     if isinstance(rows, np.ndarray):
         if rows.dtype.kind != "O":
-            return bool(rows.dtype.kind == "b")
+            return bool if rows.dtype.kind == "b" else None
         rows = rows.ravel().tolist()
     kinds = set(map(type, rows))
     if kinds & {list, tuple}:
         kinds |= set(map(type, chain.from_iterable(row for row in rows if isinstance(row, list | tuple))))
-    return not kinds.isdisjoint((bool, np.bool_))
+    if np.ndarray in kinds and any(row.dtype.kind == "b" for row in rows if isinstance(row, np.ndarray)):
+        return bool
+    return next((kind for kind in (*_TRUTH, *_TEXT) if kind in kinds), None)
+
+
+def _doubles(raw: npt.NDArray[Any]) -> FloatArray:
+    """Turn numbers into doubles; those beyond their range are infinite, as in `tell`."""
+    try:
+        return raw.astype(np.float64)
+    except OverflowError:
+        return np.array([_double(x) for x in raw.ravel().tolist()]).reshape(raw.shape)
+
+
+def _double(number: Any) -> float:
+    try:
+        return math.nan if number is None else float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

@@ -14,6 +14,7 @@ from hpo_fast.errors import SpaceError, StudyError
 from hpo_fast.space import Between, Categorical, Float, Int, Space
 from hpo_fast.storage.file_journal import FileJournal
 from hpo_fast.storage.params import ParamColumns
+from hpo_fast.strategies import RandomSearch
 from hpo_fast.study import Study
 from hpo_fast.trial import TrialState
 
@@ -248,3 +249,52 @@ def test_the_file_is_not_locked_while_its_texts_are_made(
     assert added == range(len(told), len(told) + size)
     assert [t.value for t in study.trials] == [2.0] * len(told) + list(range(size))
     assert study.total_trials == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [None, "0.5"],
+        [1.0, b"2"],
+        [True, 1.0],
+        np.array([1.0, np.bool_(True)], dtype=object),
+        {0.0: 5.0, 1.0: 6.0},
+        {1.0, 2.0},
+        np.array(["1", "2"]),
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_is_no_value(values: Any, make: Make) -> None:
+    study = make(Space(x=Float(0, 1)))
+    with pytest.raises(StudyError, match="values must h"):
+        study.add_trials({"x": [0.25, 0.5]}, values)
+    assert not study.trials
+
+
+def test_a_truth_value_in_an_array_is_no_value() -> None:
+    study = Study(Space(x=Float(0, 1)), directions=["minimize", "minimize"], strategy=RandomSearch())
+    with pytest.raises(StudyError, match="values must hold 2 numbers"):
+        study.add_trials({"x": [0.25, 0.5]}, [np.array([True, False]), [1.0, 2.0]])
+    assert not study.trials
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[10**400, 1], [-(10**400), 1], [None, 1], np.ma.array([7.0, 1.0], mask=[True, False])],
+    ids=["too large", "too small", "none", "masked"],
+)
+def test_a_value_that_is_not_there_or_beyond_all_numbers_fails_its_trial(values: Any, make: Make) -> None:
+    study = make(Space(x=Float(0, 1)))
+    study.add_trials({"x": [0.25, 0.5]}, values)
+    failed, done = study.trials
+    assert (failed.state, failed.values) == (TrialState.FAILED, None)
+    assert (done.state, done.values) == (TrialState.DONE, (1.0,))
+
+
+def test_a_masked_parameter_is_missing(make: Make) -> None:
+    study = make(Space(kind=Categorical(["a", "b"]), x=Float(0, 1).when(kind="a")))
+    columns = {"kind": ["a", "b"], "x": np.ma.array([0.5, 0.7], mask=[False, True])}
+    study.add_trials(columns, [1.0, 2.0])
+    assert [trial.params for trial in study.trials] == [{"kind": "a", "x": 0.5}, {"kind": "b"}]
+    with pytest.raises(SpaceError, match='Float\\("x"\\), row 0'):
+        study.add_trials({"kind": ["a"], "x": np.ma.array([0.5], mask=[True])}, [1.0])
