@@ -13,7 +13,7 @@ from hpo_fast_bench.histories import history
 from hpo_fast_bench.methods import OurSession, bayesian
 from hpo_fast_bench.parts import Part, Row, Unit, size_of
 from hpo_fast_bench.parts.acquisition import OF_MANY, SEARCHES_OF_MANY, SMALL, Effort, grade, quality_row
-from hpo_fast_bench.parts.loops import Loop, before_refit
+from hpo_fast_bench.parts.loops import Loop, before_refit, begins_refit
 from hpo_fast_bench.rods import RATE_N, gemm_rate, normalised
 
 from hpo_fast import Study
@@ -22,7 +22,6 @@ from hpo_fast.strategies.bayesian import SPREAD_OVER
 
 MOST_SECONDS = {1000: 0.5, 5000: 5.0, 10_000: 20.0, 1_000_000: 10.0}  # normalised
 MOST_UNDER_WAY = 35.0
-MOST_GRADED = 10_000  # trials
 PLACES = {
     "memory": "after add_trials, in memory",
     "file": "after Study.load",
@@ -42,8 +41,7 @@ def told(n: int, d: int, place: str, surrogate: str | None, path: str | None, th
         loop.step()
         loop.evaluate()
     session.tell(loop.told[-1])
-    begun, ended = (sum(word in note for note in loop.notes[1:]) for word in ("refit", "fit"))
-    return session.study, begun - ended
+    return session.study, sum(map(begins_refit, loop.notes[1:])) - loop.refits
 
 
 def measure(
@@ -109,8 +107,7 @@ def _units(quick: bool) -> list[Unit]:
     units = []
     for n, d, place, surrogate in cases:
         arguments = {"n": n, "d": d, "place": place, "surrogate": surrogate, "rate_n": 300 if quick else RATE_N}
-        graded = place == "memory" and n <= MOST_GRADED
-        arguments["effort"] = (SMALL if quick else OF_MANY) if graded else None
+        arguments["effort"] = (SMALL if quick else OF_MANY) if place == "memory" else None
         key = f"n{n}-d{d}-{place}" + (f"-{surrogate}" if surrogate else "")
         units.append(Unit(key, "hpo_fast_bench.parts.first_ask:measure", arguments))
     return units
@@ -155,7 +152,7 @@ PART = Part(
     "dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured before and after). In the middle of a "
     "spread refit: a stored study that began a refit and asked half of the trials over which it is spread; the "
     "ask after the load makes up for all of it. f asked: the noise-free value of the point, beside the least "
-    "value told. EI: in memory and up to 10,000 trials, that of the asked point relative to the best of two long "
+    "value told. EI: in memory, that of the asked point relative to the best of two long "
     f"searches on the same model, {SEARCHES_OF_MANY}; a study from a file asks the same point. The others are "
     "judged by f alone.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,11 @@ def before_refit(n: int) -> int:
     while REFIT_GROWTH * first > n + 1:  # rounding
         first -= 1
     return first
+
+
+def begins_refit(note: Mapping[str, Any]) -> bool:
+    """Whether a trial of ours began a refit that is spread over those after it."""
+    return "refit" in note and "number" not in note["refit"]
 
 
 class Loop:

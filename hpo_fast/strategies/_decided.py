@@ -28,7 +28,8 @@ class Decided:
     fit_n: int = 0  # observations of the newest refit
     fit_number: int = -1  # the trial that paid for it
     fitted: tuple[float, ...] | None = None
-    begun: tuple[tuple[int, int], ...] = ()  # refits under way: the trial that began it, and the observations then
+    # Refits under way: the trial that began it, the observations then, and the asks that did a share of it.
+    begun: tuple[tuple[int, int, int], ...] = ()
     optima_number: int = -1
     optima: tuple[tuple[float, ...], ...] = ()
 
@@ -40,7 +41,7 @@ class Decided:
     def after(self, numbers: Sequence[int] | IntArray, notes: Sequence[Mapping[str, Any]]) -> Decided:
         """Reads notes; the refit on most observations wins, the optima of the latest trial, whoever told them when."""
         fit_n, fit_number, theta = self.fit_n, self.fit_number, self.fitted
-        begun = list(self.begun)
+        begun = {(number, n): shares for number, n, shares in self.begun}
         optima_number, optima = self.optima_number, self.optima
         p = len(self.first_theta)
         for place, note in written_notes(notes):
@@ -53,12 +54,14 @@ class Decided:
                 if self.fixed_noise:  # the note may be from a strategy that inferred the noise
                     theta = (*theta[:-1], float(self.first_theta[-1]))
             if "refit" in note:
-                begun.append((int(number), int(note["refit"]["n"])))
+                refit = note["refit"]
+                one = int(refit.get("number", number)), int(refit["n"])
+                begun[one] = max(begun.get(one, 0), int(refit.get("share", 1)))
             found = note.get("optima")
             if found and len(found[0]) == self.d and number > optima_number:
                 optima_number = int(number)
                 optima = tuple(tuple(math.nan if x is None else float(x) for x in row) for row in found)
-        under_way = tuple(sorted({one for one in begun if one[1] > fit_n}))
+        under_way = tuple(sorted((*one, shares) for one, shares in begun.items() if one[1] > fit_n))
         return replace(
             self,
             fit_n=fit_n,

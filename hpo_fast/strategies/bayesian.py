@@ -76,12 +76,12 @@ class BayesianOptimization(Strategy):
     answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
-    ask costs three readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
+    ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
     why, whenever that changes.
     A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
-    came to its end), `refit` (the number of observations, when one was begun) and `optima`, beside `mean` and `sd`, the
-    model's expectation in the units of the objective (minimised), and `acquisition`, the value that made the point the
-    best one.
+    came to its end), `refit` (while one is under way: its number of observations, after its first ask also the trial
+    that began it and the shares done) and `optima`, beside `mean` and `sd`, the model's expectation in the units of the
+    objective (minimised), and `acquisition`, the value that made the point the best one.
 
     Args:
         acquisition: "log_ei" (the logarithm of the expected improvement), "ei", "log_pi" or "pi" (probability of
@@ -335,10 +335,12 @@ class BayesianOptimization(Strategy):
         """Fits theta when it is time to, or does the share of a fit under way that is due at this trial."""
         handle = self._handle
         n = handle.n
-        newest = max([decided.fit_n, *(rows for _, rows in decided.begun)])
+        newest = max([decided.fit_n, *(rows for _, rows, _ in decided.begun)])
         bulk = n > REFIT_ALWAYS and n > SPREAD_GROWTH * newest
         if decided.begun and not bulk:
-            self._advance(number, decided.begun[0], note)
+            first, rows, shares = decided.begun[0]
+            note["refit"] = {"n": rows, "number": first, "share": shares + 1}
+            self._advance((first, rows), shares + 1, note)
         elif n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
             if n < SPREAD_FROM:
                 self._plan = None
@@ -349,21 +351,23 @@ class BayesianOptimization(Strategy):
                 self._finish(n, note)
             else:
                 note["refit"] = {"n": n}
-                self._advance(number, (number, n), note)
+                self._advance((number, n), 1, note)
 
-    def _advance(self, number: int, begun: tuple[int, int], note: dict[str, Any]) -> None:
-        """Does the work of a refit that is due at this trial; from a journal, all that went before as well."""
+    def _advance(self, begun: tuple[int, int], due: int, note: dict[str, Any]) -> None:
+        """Does the work that an ask owes to a refit, so many shares in all; from a journal, all before as well.
+
+        Asks count, and no trials that others added: so many of these at once would be as much work for one ask.
+        """
         handle = self._handle
-        first, n = begun
+        n = begun[1]
         if self._plan != begun:
             self._plan, self._shares = begun, 0
             handle.begin_refit(n)
         of = n // SPREAD_OVER
-        due = min(number - first + 1, of)  # a number that is asked again later than greater ones owes nothing
-        if due > self._shares:
-            handle.advance_refit(handle.refit_work(n) * (due - self._shares) / of)
-            self._shares = due
-        if number - first >= of:
+        if min(due, of) > self._shares:
+            handle.advance_refit(handle.refit_work(n) * (min(due, of) - self._shares) / of)
+            self._shares = min(due, of)
+        if due > of:
             self._finish(n, note)
 
     def _finish(self, n: int, note: dict[str, Any]) -> None:

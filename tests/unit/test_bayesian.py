@@ -469,7 +469,7 @@ def test_a_spread_refit_ends_on_time(early):
     study = Study(FLOATS, "bayesian_optimization", seed=1)
     study.optimize(wave, 60)
     notes = [record.note for record in study.trials]
-    begun = [i for i, note in enumerate(notes) if "refit" in note]
+    begun = [i for i, note in enumerate(notes) if "refit" in note and "number" not in note["refit"]]
     assert len(begun) >= 3
     for i in begun:
         n = notes[i]["refit"]["n"]
@@ -477,7 +477,23 @@ def test_a_spread_refit_ends_on_time(early):
         end = i + n // 5
         if end < len(notes):
             assert notes[end]["fit"]["n"] == n
-            assert not any("fit" in note or "refit" in note for note in notes[i + 1 : end])
+            assert not any("fit" in note for note in notes[i:end])
+            shares = [note["refit"] for note in notes[i + 1 : end + 1]]
+            assert shares == [{"n": n, "number": i, "share": share} for share in range(2, n // 5 + 2)]
+
+
+def test_trials_that_others_add_are_no_shares_of_a_refit(early):
+    """Else an ask that follows them would wait for all the work that they stand for."""
+    study = Study(FLOATS, "bayesian_optimization", seed=1)
+    study.optimize(wave, 34)
+    begun = study.trials[-1].note["refit"]
+    assert begun["share"] == 3
+    U = np.random.default_rng(0).random((9, 2))
+    study.add_trials({"x": U[:, 0], "y": 3 * U[:, 1] - 1}, np.sin(6 * U[:, 0]))
+    study.enqueue({"x": 0.5, "y": 0.0})
+    study.optimize(wave, 3)
+    notes = [record.note for record in study.trials[-2:]]
+    assert [note["refit"]["share"] for note in notes] == [4, 5] and not any("fit" in note for note in notes)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

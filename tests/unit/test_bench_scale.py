@@ -127,7 +127,7 @@ def test_memory_is_held_against_the_data() -> None:
     time, memory, quality = part.rows({"n1000000-d10": result})
     assert time.reached is True and memory.reached is True and quality.reached is True
     assert time.cells["mean s, normalised"] == pytest.approx(0.1 + 8.0 / interval(1_000_001))
-    assert time.cells["max s"] == 0.3  # of the ask that ends the refit, not of the one that makes up for many
+    assert time.cells["max s"] == pytest.approx(0.4)  # of the ask that ends the refit, without what is spread
     (time, *_) = part.rows({"n1000000-d10": {**result, "ours": {**block, "refits": 0}}})
     assert time.reached is False
     assert part.rows({"n1000000-d10": {**result, "bytes": result["bytes"] + 1e6}})[1].reached is False
