@@ -95,5 +95,6 @@ PART = Part(
     "end and the mean ask count for the maximum. Seconds are normalised to a machine whose dgemm reaches 90 "
     "GFLOP/s at n = 3,000 with the same threads (measured before and after). Memory: the peak of the whole process, "
     "refit, interpreter, imports, the caller's own arrays and a copy of them included; raw data are 8 n (d + 1) "
-    f"bytes. EI: of the asked point under a handle of the same kind, relative to two long searches, {SEARCHES_OF_MANY}.",
+    "bytes. EI: of the asked point under a handle of the same kind, relative to the best of two long searches, "
+    f"{SEARCHES_OF_MANY}.",
 )
