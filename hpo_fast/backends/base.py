@@ -359,5 +359,5 @@ class Surrogate(Protocol):
             NumericalError: the guard failed at a pending row, counted after the rows told.
 
         Cost: O(m n^2) with m some thousand candidates and steps of the ascent; of the local model with some thousand
-        rows in place of n, and O(n d) for each of some twenty points looked at closer.
+        rows in place of n, and O(n d) for each of two closer looks.
         """
