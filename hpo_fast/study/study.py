@@ -317,7 +317,8 @@ class Study:
         Cost: O(m d). A million trials of 10 numbers take 0.7 s from arrays and 2 s from dicts, and in memory twice the
             bytes of the numbers. A study file takes 10 s more, and as much room for temporary files as it grows by. In
             the last 4 to 8 s of that nobody else can write into it, and who waits for 60 s gives up with an error: so
-            add more than five million trials in parts, where others use the file meanwhile.
+            add more than five million trials in parts, where others use the file meanwhile. Other threads of this
+            process, which share its connection, wait for all of it.
         """
         bulk = read_many(self._space, self._objectives, params, values, constraints, states)
         first = self._journal.add_many(bulk)
