@@ -11,7 +11,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 HEADERS = sorted(glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inc", recursive=True))
 
 # No -ffast-math: NaN marks an inactive column, and linking with it changes the whole process's floating point mode.
-# GCC or Clang: the kernels use their vector types.
+# GCC or Clang: the kernels use their vector types. -g0: Python's own -g makes a wheel of 6 MB out of one of 1.
 BASE = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fvisibility=hidden -fPIC -g0".split()
 
 # One translation unit an instruction set, chosen at run time (HPO_FAST_SIMD forces one). GCC prefers 256-bit vectors

@@ -34,8 +34,9 @@ def measure(n: int, d: int, trials: int, sample: int, effort: Effort, rate_n: in
     loop = our_loop(n, d, 0, threads)
     timed = our_block(loop, trials)
     rest: list[float] = []
-    if n >= SPREAD_FROM and trials <= n // SPREAD_OVER:
-        # What is left of the refit, on the handle of the strategy itself, which knows what was done; then its end.
+    if n >= SPREAD_FROM and trials <= (n + 1) // SPREAD_OVER:
+        # What is left of the refit, on the handle of the strategy itself, which knows what was done; then its end. The
+        # strategy is not told of it, so no ask may follow.
         handle = loop.session.study.strategy._handle
         rest = block(lambda: handle.advance_refit(math.inf), 1) + block(handle.finish_refit, 1)
     most = peak()

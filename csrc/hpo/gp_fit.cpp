@@ -100,10 +100,14 @@ double GaussianProcess::advance_factor(double work) {
   double done = 0.0;
   while (model.V.n() < n() && done < work) {
     const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL;
-    const std::int64_t target = end <= n() ? end : before + 1;
-    catch_up(model, target);
-    const double rows = static_cast<double>(target - before) * (end <= n() ? 1.0 : SINGLE_ROW);
-    done += 2.0 * static_cast<double>(target) * static_cast<double>(target) * rows;
+    const std::int64_t target = std::min(end, n());
+    if (target == end || work == INF) {
+      catch_up(model, target);
+      done += 2.0 * static_cast<double>(target) * static_cast<double>(target) * static_cast<double>(target - before);
+    } else {
+      catch_up(model, before + 1);
+      done += SINGLE_ROW * 2.0 * static_cast<double>(target) * static_cast<double>(target);
+    }
   }
   return done;
 }

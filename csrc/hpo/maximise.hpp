@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -155,6 +156,7 @@ class Search {
     last.batches = options_.last_batches;
     std::vector<Start> best;
     for (std::int64_t look = 0; look < options_.looks; ++look) {
+      if (look > 0 && same_bits(kept[0].u, kept[1].u)) break;  // nothing to climb with
       best.assign(1, kept.front());
       scorer_.look_closer({best.front().u.data(), 1, layout_.d});
       scored_.clear();
@@ -167,6 +169,10 @@ class Search {
     }
     remember(best);
     return kept;
+  }
+
+  static bool same_bits(const std::vector<double>& p, const std::vector<double>& q) {
+    return std::memcmp(p.data(), q.data(), p.size() * sizeof(double)) == 0;
   }
 
   // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the

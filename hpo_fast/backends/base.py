@@ -231,7 +231,8 @@ class Surrogate(Protocol):
         """Does a part of the refit that was planned; nothing when there is none, or nothing is left of it.
 
         Args:
-            work: floating-point operations, about so many: at least one block of the computation is done.
+            work: floating-point operations, about so many: at least one block of the computation is done. What waits
+                for memory counts as what is done meanwhile elsewhere.
 
         Returns:
             those done.

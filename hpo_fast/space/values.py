@@ -11,8 +11,10 @@ from hpo_fast.errors import SpaceError
 
 
 def plain(value: Any) -> Any:
-    """Take the Python object out of a NumPy scalar or a zero-dimensional array."""
+    """Take the Python object out of a NumPy scalar or a zero-dimensional array; None where it is masked."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        if np.ma.is_masked(value):
+            return None
         value = value.item()
         return float(value) if isinstance(value, np.floating) else value  # a long double gives itself
     return value

@@ -58,6 +58,7 @@ class UCB:
     beta: float = BETA
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", plain(self.beta))
         if isinstance(self.beta, bool) or not isinstance(self.beta, int | float) or not 0.0 <= self.beta < math.inf:
             raise StrategyError(f"UCB: beta must be a finite number >= 0, but got {self.beta!r}; usual is {BETA}.")
 

@@ -74,6 +74,7 @@ class TPE(Strategy):
         prior_weight: float = 1.0,
         backend: str = "auto",
     ) -> None:
+        multivariate = plain(multivariate)
         if not isinstance(multivariate, bool):
             raise StrategyError(f"TPE: multivariate must be True or False, but got {multivariate!r}; choose one.")
         n_initial, n_candidates, max_good = plain(n_initial), plain(n_candidates), plain(max_good)

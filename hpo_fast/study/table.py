@@ -150,6 +150,8 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     if np.ma.is_masked(told):
         told = told.tolist()  # None where it is masked
     rows = told if isinstance(told, np.ndarray) else _listed(told, argument)
+    if isinstance(rows, list) and any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, rows))):
+        rows = [row.tolist() if isinstance(row, np.ma.MaskedArray) else row for row in rows]
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
     try:
@@ -172,21 +174,21 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     return table
 
 
-_TRUTH, _TEXT = (bool, np.bool_), (str, bytes, np.str_, np.bytes_)
+_WRONG = (bool, np.bool_, str, bytes)
 
 
 def _no_number(rows: npt.NDArray[Any] | list[Any]) -> type | None:
     """Give the type of a truth value, or of a text that may read as a number, among the numbers."""
     if isinstance(rows, np.ndarray):
-        if rows.dtype.kind != "O":
-            return bool if rows.dtype.kind == "b" else None
+        if rows.dtype.kind in "fiu":
+            return None
         rows = rows.ravel().tolist()
     kinds = set(map(type, rows))
-    if kinds & {list, tuple}:
+    if not kinds <= {float, int, type(None)}:
+        rows = [row.tolist() if isinstance(row, np.ndarray) and row.dtype.kind not in "fiu" else row for row in rows]
+        kinds = set(map(type, rows))
         kinds |= set(map(type, chain.from_iterable(row for row in rows if isinstance(row, list | tuple))))
-    if np.ndarray in kinds and any(row.dtype.kind == "b" for row in rows if isinstance(row, np.ndarray)):
-        return bool
-    return next((kind for kind in (*_TRUTH, *_TEXT) if kind in kinds), None)
+    return next((kind for kind in kinds if issubclass(kind, _WRONG)), None)
 
 
 def _doubles(raw: npt.NDArray[Any]) -> FloatArray:

@@ -109,7 +109,7 @@ class LocalContract(LocalKit):
         assert_close(ours.incumbent(), theirs.incumbent(), CLOSE, "2,430 rows")
 
     def test_the_value_to_improve_on_is_of_points_that_many_rows_repeat(self) -> None:
-        """No row of the lowest values is one of those that stand as they are, but the model knows their points well."""
+        """Of the rows of the lowest values hardly one stands as it is, but the model knows their points well."""
         space = Space(a=Int(0, 3), b=Int(0, 3))
         rng = np.random.default_rng(0)
         place = rng.integers(0, 16, 60_000)

@@ -73,6 +73,11 @@ def test_bad_beta_is_refused(beta):
         UCB(beta)
 
 
+def test_ucb_takes_the_numbers_of_numpy() -> None:
+    for number in (np.int64(2), np.float32(2)):
+        assert UCB(number) == UCB(2.0) and type(UCB(number).beta) in (int, float)
+
+
 @pytest.mark.parametrize("acquisition", ["log_ei", "ei", "log_pi", "pi", "ucb", UCB(beta=3.0)])
 def test_config_builds_it_again(acquisition):
     strategy = BayesianOptimization(

@@ -261,6 +261,9 @@ def test_the_file_is_not_locked_while_its_texts_are_made(
         {0.0: 5.0, 1.0: 6.0},
         {1.0, 2.0},
         np.array(["1", "2"]),
+        [None, np.array("0.5")],
+        [np.str_("0.5"), 1.0],
+        [np.array(True), 1.0],
     ],
     ids=repr,
 )
@@ -271,17 +274,38 @@ def test_what_is_no_number_is_no_value(values: Any, make: Make) -> None:
     assert not study.trials
 
 
-def test_a_truth_value_in_an_array_is_no_value() -> None:
+class Text(str):
+    """Reads as a number, and is none."""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        np.array([True, False]),
+        np.array([True, 2.0], dtype=object),
+        np.array(["1", 2.0], dtype=object),
+        np.array(["1", "2"]),
+        [Text("1"), 2.0],
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_in_a_row_is_no_value(row: Any) -> None:
     study = Study(Space(x=Float(0, 1)), directions=["minimize", "minimize"], strategy=RandomSearch())
     with pytest.raises(StudyError, match="values must hold 2 numbers"):
-        study.add_trials({"x": [0.25, 0.5]}, [np.array([True, False]), [1.0, 2.0]])
+        study.add_trials({"x": [0.25, 0.5]}, [row, [1.0, 2.0]])
     assert not study.trials
+
+
+def test_a_row_with_a_masked_number_fails_its_trial() -> None:
+    study = Study(Space(x=Float(0, 1)), directions=["minimize", "minimize"], strategy=RandomSearch())
+    study.add_trials({"x": [0.25, 0.5]}, list(np.ma.array([[7, 1], [3, 4]], mask=[[1, 0], [0, 0]])))
+    assert [trial.values for trial in study.trials] == [None, (3.0, 4.0)]
 
 
 @pytest.mark.parametrize(
     "values",
-    [[10**400, 1], [-(10**400), 1], [None, 1], np.ma.array([7.0, 1.0], mask=[True, False])],
-    ids=["too large", "too small", "none", "masked"],
+    [[10**400, 1], [-(10**400), 1], [None, 1], np.ma.array([7.0, 1.0], mask=[True, False]), [np.ma.masked, 1.0]],
+    ids=["too large", "too small", "none", "masked", "masked in a list"],
 )
 def test_a_value_that_is_not_there_or_beyond_all_numbers_fails_its_trial(values: Any, make: Make) -> None:
     study = make(Space(x=Float(0, 1)))
@@ -296,5 +320,10 @@ def test_a_masked_parameter_is_missing(make: Make) -> None:
     columns = {"kind": ["a", "b"], "x": np.ma.array([0.5, 0.7], mask=[False, True])}
     study.add_trials(columns, [1.0, 2.0])
     assert [trial.params for trial in study.trials] == [{"kind": "a", "x": 0.5}, {"kind": "b"}]
-    with pytest.raises(SpaceError, match='Float\\("x"\\), row 0'):
-        study.add_trials({"kind": ["a"], "x": np.ma.array([0.5], mask=[True])}, [1.0])
+    x = np.ma.array([0.5], mask=[True])
+    for params in ({"kind": ["a"], "x": x}, {"kind": ["a"], "x": list(x)}, [{"kind": "a", "x": x[0]}]):
+        with pytest.raises(SpaceError, match='Float\\("x"\\), row 0'):
+            study.add_trials(params, [1.0])
+    with pytest.raises(SpaceError):
+        study.add_trial({"kind": "a", "x": np.ma.array(0.25, mask=True)}, 1.0)
+    assert len(study.trials) == 2
