@@ -76,14 +76,14 @@ class Embedding {
   }
 
   void append(const double* u) {
-    const std::int64_t lane = n_ % LANES;
-    if (lane == 0) Q_.resize(Q_.size() + e() * LANES, 0.0);
-    double* chunk = Q_.data() + n_ / LANES * e() * LANES;
-    embed(u, [&](std::int64_t c, double z) {
-      Z_.push_back(z);
-      chunk[c * LANES + lane] = z;
+    add([&](auto&& put) { embed(u, put); });
+  }
+
+  // A point of another with the same length scales.
+  void append(const Embedding& other, std::int64_t i) {
+    add([&](auto&& put) {
+      for (std::int64_t c = 0; c < e(); ++c) put(c, other.rows(i)[c]);
     });
-    ++n_;
   }
 
   void truncate(std::int64_t n) {
@@ -118,6 +118,19 @@ class Embedding {
   const Columns* columns_;
   std::int64_t n_ = 0;
   std::vector<double> Z_, Q_, inverse_, weight_;
+
+  // each(put) calls put(c, z) with each coordinate.
+  template <class Each>
+  void add(Each&& each) {
+    const std::int64_t lane = n_ % LANES;
+    if (lane == 0) Q_.resize(Q_.size() + e() * LANES, 0.0);
+    double* chunk = Q_.data() + n_ / LANES * e() * LANES;
+    each([&](std::int64_t c, double z) {
+      Z_.push_back(z);
+      chunk[c * LANES + lane] = z;
+    });
+    ++n_;
+  }
 };
 
 }  // namespace hpo

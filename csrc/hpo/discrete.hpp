@@ -25,13 +25,18 @@ class DiscreteSearch {
  public:
   // `scored` holds the candidates: where a change brings a block into existence, its value comes from the best of them.
   DiscreteSearch(const Layout& layout, Scored& scored, const DiscreteOptions& options)
-      : layout_(layout), scored_(scored), options_(options) {
-    for (std::int64_t j = 0; j < layout.b; ++j)
-      if (layout.discrete(j) ? layout.size[j] > 1 : layout.parent[j] != 0) blocks_.push_back(j);
+      : layout_(layout), scored_(scored), options_(options), blocks_(blocks_of(layout)) {
     if (!empty()) ranked_ = scored.ranked();
   }
 
-  // Whether there is anything to change at all: a discrete block, or a continuous one that decides about others.
+  // What there is to change: the discrete blocks, and the continuous ones that decide about others.
+  static std::vector<std::int64_t> blocks_of(const Layout& layout) {
+    std::vector<std::int64_t> blocks;
+    for (std::int64_t j = 0; j < layout.b; ++j)
+      if (layout.discrete(j) ? layout.size[j] > 1 : layout.parent[j] != 0) blocks.push_back(j);
+    return blocks;
+  }
+
   bool empty() const { return blocks_.empty(); }
 
   // Moves each start to better points as long as single changes, or several of the best ones together, improve it;

@@ -99,15 +99,14 @@ double GaussianProcess::advance_factor(double work) {
   }
   double done = 0.0;
   while (model.V.n() < n() && done < work) {
-    const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL;
-    const std::int64_t target = std::min(end, n());
-    if (target == end || work == INF) {
-      catch_up(model, target);
-      done += 2.0 * static_cast<double>(target) * static_cast<double>(target) * static_cast<double>(target - before);
-    } else {
-      catch_up(model, before + 1);
-      done += SINGLE_ROW * 2.0 * static_cast<double>(target) * static_cast<double>(target);
-    }
+    const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL, target = std::min(end, n());
+    const double row = 2.0 * static_cast<double>(target) * static_cast<double>(target);
+    const auto left = static_cast<double>(target - before);
+    // A panel that fills is one block; of the last one, so many rows as are paid for.
+    const bool block = target == end;
+    const double rows = block ? left : std::min(left, std::max(1.0, std::floor((work - done) / (SINGLE_ROW * row))));
+    catch_up(model, before + static_cast<std::int64_t>(rows));
+    done += (block ? 1.0 : SINGLE_ROW) * rows * row;
   }
   return done;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "hpo/pool.hpp"
 
@@ -202,6 +203,140 @@ bool Posterior::bound(const Utility& utility, Mat<const double> U, double* value
     for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_bound(utility, work.mean[i], work.var[i]);
   });
   return true;
+}
+
+template <class F>
+void Posterior::each_group_near(Posterior& near, Mat<const double> U, bool gradient, F&& use) {
+  if (work_.empty()) work_.resize(1);
+  if (near.work_.empty()) near.work_.resize(1);
+  const int inner = static_cast<int>(std::min<std::int64_t>(threads, near.V->panels()));
+  for (std::int64_t first = 0; first < U.rows; first += GROUP) {
+    const Mat<const double> part{U.row(first), std::min(GROUP, U.rows - first), U.cols};
+    fill(work_[0], part, threads, gradient, 0);
+    near.fill(near.work_[0], part, inner, gradient, near.V->panels());
+    use(work_[0], near.work_[0], part, first);
+  }
+}
+
+void Posterior::score_near(Posterior& near, const Utility& utility, Mat<const double> U, double* value,
+                           double* d_value) {
+  std::vector<double> d_var;
+  each_group_near(near, U, d_value != nullptr, [&](Work& all, Work& some, Mat<const double> part, std::int64_t first) {
+    if (!d_value) {
+      for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_value(utility, all.mean[i], some.var[i]);
+      return;
+    }
+    for (Work* work : {&all, &some}) {
+      work->a.assign(work->chunks * LANES, 0.0);
+      work->b.assign(work->chunks * LANES, 0.0);
+    }
+    for (std::int64_t i = 0; i < part.rows; ++i) {
+      const UtilityGradient g = utility_gradient(utility, all.mean[i], some.var[i]);
+      value[first + i] = g.value;
+      all.a[i] = g.d_mean;
+      some.b[i] = g.d_var;
+    }
+    double* out = d_value + first * U.cols;
+    d_var.resize(part.rows * part.cols);
+    gradient(all, part, out);
+    near.gradient(some, part, d_var.data());
+    for (std::size_t i = 0; i < d_var.size(); ++i) out[i] += d_var[i];
+  });
+}
+
+void Posterior::bound_near(Posterior& near, const Utility& utility, Mat<const double> U, double* value) {
+  each_group_near(near, U, false, [&](Work& all, Work& some, Mat<const double> part, std::int64_t first) {
+    for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_bound(utility, all.mean[i], some.var[i]);
+  });
+}
+
+// Near is what covaries most.
+void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U) {
+  const Kernels& k = kernels();
+  const Embedding& points = *all.points;
+  const std::int64_t n = all.V->n(), e = points.e();
+  Embedding queries(points.columns(), points);
+  for (std::int64_t i = 0; i < U.rows; ++i) queries.append(U.row(i));
+  std::vector<std::vector<std::int64_t>> nearest(U.rows);
+  Buffer K;
+  K.need(n * LANES);
+  for (std::int64_t at = 0; at < U.rows; at += LANES) {
+    parallel_for(all.threads, all.threads, [&](std::int64_t t, int) {
+      const Share share(n, all.threads, t);
+      k.covariance(all.kind, all.s2, share.end - share.begin, points.e_num(), e, points.rows(share.begin),
+                   queries.chunk(at / LANES), points.weight(), K.data() + share.begin * LANES, nullptr);
+    });
+    parallel_for(all.threads, std::min(LANES, U.rows - at), [&](std::int64_t l, int) {
+      std::vector<std::int64_t>& rows = nearest[at + l];
+      std::vector<double> value(n);
+      for (std::int64_t i = 0; i < n; ++i) {
+        value[i] = K.data()[i * LANES + l];
+        if (all.V->merged(i) < 0) rows.push_back(i);
+      }
+      const auto closer = [&](std::int64_t i, std::int64_t j) {
+        return value[i] > value[j] || (value[i] == value[j] && i < j);
+      };
+      const auto count = static_cast<std::ptrdiff_t>(std::min(rows.size(), static_cast<std::size_t>(ROWS)));
+      std::nth_element(rows.begin(), rows.begin() + count, rows.end(), closer);
+      rows.resize(count);
+      std::sort(rows.begin(), rows.end(), closer);
+    });
+  }
+  std::vector<char> taken(n, 0);
+  std::int64_t left = ROWS;
+  for (std::int64_t r = 0; r < ROWS; ++r)
+    for (const auto& of_one : nearest) {
+      if (left == 0 || r >= static_cast<std::int64_t>(of_one.size()) || taken[of_one[r]]) continue;
+      taken[of_one[r]] = 1;
+      --left;
+    }
+  points_.truncate(0);
+  noise_.clear();
+  for (std::int64_t row = 0; row < n; ++row) {
+    if (!taken[row]) continue;
+    points_.append(points, row);
+    noise_.push_back(noise[row]);
+  }
+  zero_.assign(points_.n(), 0.0);
+  V_.clear();
+  V_.build_some({&points_, all.kind, all.s2, noise_.data()}, points_.n(), std::numeric_limits<double>::infinity(),
+                all.threads);
+  posterior_.points = &points_;
+  posterior_.V = &V_;
+  posterior_.alpha = zero_.data();
+  posterior_.s2 = all.s2;
+  posterior_.kind = all.kind;
+  posterior_.threads = all.threads;
+}
+
+void PosteriorScorer::score(Mat<const double> U, double* value, double* d_value) {
+  if (d_value) return posterior_.score(utility_, U, value, d_value);
+  const auto first = static_cast<std::int64_t>(mean_.size());
+  seen_.insert(seen_.end(), U.data, U.data + U.rows * U.cols);
+  mean_.resize(first + U.rows);
+  var_.resize(first + U.rows);
+  posterior_.predict(U, mean_.data() + first, var_.data() + first, nullptr, nullptr);
+  for (std::int64_t i = 0; i < U.rows; ++i) value[i] = utility_value(utility_, mean_[first + i], var_[first + i]);
+}
+
+Scorer* PosteriorScorer::rough(Mat<const double> points) {
+  if (posterior_.V->n() < ROUGH_FROM) return nullptr;
+  try {
+    rough_.near.look(posterior_, noise_, points);
+  } catch (const numerical_error&) {  // some rows of a matrix that was definite enough: rounding alone can do this
+    return nullptr;
+  }
+  return &rough_;
+}
+
+void PosteriorScorer::moments(Vec<const double> u, double* mean, double* var) {
+  for (std::size_t i = 0; i < mean_.size(); ++i) {
+    if (std::memcmp(seen_.data() + static_cast<std::int64_t>(i) * u.n, u.data, u.n * sizeof(double)) != 0) continue;
+    *mean = mean_[i];
+    *var = var_[i];
+    return;
+  }
+  posterior_.predict({u.data, 1, u.n}, mean, var, nullptr, nullptr);
 }
 
 void Posterior::covariance(Mat<const double> U, double* mean, double* out) {

@@ -27,6 +27,10 @@ struct Scorer {
     return false;
   }
 
+  // Another that is much cheaper, close to this around these points, and of no less value: what it gives as bounds are
+  // bounds of this too.  Until the next call; null where there is none.
+  virtual Scorer* rough(Mat<const double>) { return nullptr; }
+
   // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.
   virtual bool vague() const { return false; }
   // Looks closer: from now on `score` gives the values at and around these points.
@@ -93,6 +97,12 @@ class Scored {
     points_.clear();
     value_.clear();
     exact_.clear();
+  }
+
+  // Puts a bound in the place of a larger one.
+  void tighten(std::int64_t row, double bound) {
+    HPO_CHECK(!exact(row));
+    value_[row] = std::min(value_[row], or_worst(bound));
   }
 
   // Puts the value in the place of the bounds of these rows.

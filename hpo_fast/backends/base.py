@@ -231,8 +231,8 @@ class Surrogate(Protocol):
         """Does a part of the refit that was planned; nothing when there is none, or nothing is left of it.
 
         Args:
-            work: floating-point operations, about so many: at least one block of the computation is done. What waits
-                for memory counts as what is done meanwhile elsewhere.
+            work: floating-point operations, about so many: at least one block of the computation is done. A step
+                that waits for memory counts as the operations that would take as long.
 
         Returns:
             those done.
@@ -359,6 +359,7 @@ class Surrogate(Protocol):
             ValueError: wrong shapes, q < 1.
             NumericalError: the guard failed at a pending row, counted after the rows told.
 
-        Cost: O(m n^2) with m some thousand candidates and steps of the ascent; of the local model with some thousand
+        Cost: O(m n^2) with m some hundred candidates and steps of the ascent, in the compiled core from 2,048
+        observations on some dozen, with O(n d) and 512^2 for each of the others; of the local model with some thousand
         rows in place of n, and O(n d) for each of two closer looks.
         """

@@ -157,7 +157,7 @@ def read_count(argument: str, given: Any, least: int) -> int:
 
 
 def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]:
-    """Read n numbers; None stays None."""
+    """Read n numbers; None stays None, and what is masked becomes None."""
     scalar = isinstance(told, (str, bytes)) or not (
         isinstance(told, Sequence) or (getattr(told, "ndim", None) or 0) > 0
     )
@@ -167,7 +167,7 @@ def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]
         raise StudyError(f"{argument} must be {what} ({n}), but got {len(items)}: {_short(told)}.")
     numbers: list[float | None] = []
     for item in items:
-        if item is None:
+        if item is None or item is np.ma.masked:
             numbers.append(None)
             continue
         try:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
 from hpo_fast.space.columns import FEW_ROWS, Column, as_columns, chunks, compact, own_columns
+from hpo_fast.space.values import plain
 from hpo_fast.storage.bulk import Bulk
 from hpo_fast.storage.params import Kept, ParamColumns, ParamRows, keep
 from hpo_fast.study.copies import plain_value
@@ -146,18 +147,16 @@ def _listed(given: Any, argument: str) -> list[Any]:
 
 
 def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
-    """Read m rows of numbers into a new array; None becomes NaN, and so does a row that is None."""
-    if np.ma.is_masked(told):
-        told = told.tolist()  # None where it is masked
-    rows = told if isinstance(told, np.ndarray) else _listed(told, argument)
-    if isinstance(rows, list) and any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, rows))):
-        rows = [row.tolist() if isinstance(row, np.ma.MaskedArray) else row for row in rows]
+    """Read m rows of numbers into a new array; None and what is masked become NaN, and so does a row that is None."""
+    rows = told
+    if np.ma.is_masked(told) or not isinstance(told, np.ndarray) or told.dtype.kind == "O":
+        rows = _python_numbers(_listed(told.tolist() if isinstance(told, np.ndarray) else told, argument))
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
     try:
         wrong = _no_number(rows)
         if wrong is not None:  # that NumPy would take for one
-            raise ValueError(f"a {wrong.__name__}")
+            raise ValueError(f"a {wrong}")
         raw = np.asarray(rows)
         if raw.dtype.kind not in "fiuO":
             raise ValueError(f"an array of {raw.dtype}")
@@ -175,20 +174,34 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
 
 
 _WRONG = (bool, np.bool_, str, bytes)
+_NUMBERS = {float, int, np.float64, type(None)}
 
 
-def _no_number(rows: npt.NDArray[Any] | list[Any]) -> type | None:
+def _python_numbers(rows: list[Any]) -> list[Any]:
+    """Take Python's numbers, None where they are masked, out of what NumPy made of them; arrays of numbers stay."""
+    kinds = set(map(type, rows))
+    if kinds <= _NUMBERS:
+        return rows
+    rows = [row.tolist() if _holds_others(row) else plain(row) for row in rows]
+    if _kinds_within(rows) <= _NUMBERS:
+        return rows
+    return [list(map(plain, row)) if isinstance(row, list | tuple) else row for row in rows]
+
+
+def _holds_others(row: Any) -> bool:
+    return isinstance(row, np.ndarray) and row.ndim > 0 and (row.dtype.kind not in "fiu" or np.ma.is_masked(row))
+
+
+def _kinds_within(rows: list[Any]) -> set[type]:
+    return set(map(type, chain.from_iterable(row for row in rows if isinstance(row, list | tuple))))
+
+
+def _no_number(rows: npt.NDArray[Any] | list[Any]) -> str | None:
     """Give the type of a truth value, or of a text that may read as a number, among the numbers."""
     if isinstance(rows, np.ndarray):
-        if rows.dtype.kind in "fiu":
-            return None
-        rows = rows.ravel().tolist()
-    kinds = set(map(type, rows))
-    if not kinds <= {float, int, type(None)}:
-        rows = [row.tolist() if isinstance(row, np.ndarray) and row.dtype.kind not in "fiu" else row for row in rows]
-        kinds = set(map(type, rows))
-        kinds |= set(map(type, chain.from_iterable(row for row in rows if isinstance(row, list | tuple))))
-    return next((kind for kind in kinds if issubclass(kind, _WRONG)), None)
+        return None  # NumPy tells
+    kinds = set(map(type, rows)) | _kinds_within(rows)
+    return min((kind.__name__ for kind in kinds if issubclass(kind, _WRONG)), default=None)
 
 
 def _doubles(raw: npt.NDArray[Any]) -> FloatArray:

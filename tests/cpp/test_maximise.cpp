@@ -80,6 +80,59 @@ struct Glance : Fake {
   }
 };
 
+// With a rough idea that gives more than the value, the more the further from what it was made around.
+struct Doubled : Fake {
+  struct Rough : Fake {
+    std::vector<Point> around;
+    using Fake::Fake;
+    void score(hpo::Mat<const double> U, double* value, double* d_value) override {
+      Fake::score(U, value, d_value);
+      for (std::int64_t i = 0; i < U.rows; ++i) value[i] += excess(U.row(i), d_value ? d_value + i * U.cols : nullptr);
+    }
+    bool bound(hpo::Mat<const double> U, double* value) override {
+      score(U, value, nullptr);
+      return true;
+    }
+
+   private:
+    double excess(const double* u, double* g) const {
+      double least = kInf;
+      const Point* nearest = nullptr;
+      for (const Point& p : around) {
+        double r2 = 0.0;
+        for (std::size_t j = 0; j < p.size(); ++j)
+          if (p[j] == p[j] && u[j] == u[j]) r2 += (p[j] - u[j]) * (p[j] - u[j]);
+        if (r2 < least) least = r2, nearest = &p;
+      }
+      for (std::size_t j = 0; g != nullptr && j < nearest->size(); ++j) {
+        const bool moves = layout.kind[static_cast<std::int64_t>(j)] != hpo::CATEGORICAL;
+        if (moves && u[j] == u[j] && (*nearest)[j] == (*nearest)[j]) g[j] += u[j] - (*nearest)[j];
+      }
+      return 0.5 * least;
+    }
+  };
+
+  Rough idea;
+  int looks = 0;
+
+  Doubled(Layout layout_, Function f_) : Fake(layout_, f_), idea(layout_, f_) {}
+
+  hpo::Scorer* rough(hpo::Mat<const double> points) override {
+    CHECK(points.rows > 0);
+    ++looks;
+    idea.around.clear();
+    for (std::int64_t i = 0; i < points.rows; ++i) idea.around.emplace_back(points.row(i), points.row(i) + points.cols);
+    return &idea;
+  }
+  bool bound(hpo::Mat<const double> U, double* value) override {
+    const std::int64_t before = values;
+    Fake::score(U, value, nullptr);
+    values = before;
+    for (std::int64_t i = 0; i < U.rows; ++i) value[i] += 0.3;
+    return true;
+  }
+};
+
 struct Run {
   std::vector<double> lengthscale, best, carried;
   std::vector<const KnownPoints*> avoid;
@@ -403,6 +456,56 @@ TEST(maximise_looks_closer_before_it_chooses) {
     }
     CHECK(best > (layout.d == 2 ? 2.0 - 0.03 : 3.0 - 0.12));
   }
+}
+
+TEST(maximise_climbs_by_a_rough_idea) {
+  for (const int d : {1, 2, 5}) {
+    const Bumps bumps(d, 20, 0.12 * std::sqrt(static_cast<double>(d)));
+    const double best = bumps.best();
+    int reached = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      Doubled doubled(cube(d), bumps);
+      Run run;
+      run.best.assign(static_cast<std::size_t>(2 * d), 0.4);
+      const SearchResult r = run(doubled, seed);
+      reached += r.value >= best + std::log(0.95);
+      CHECK(doubled.gradients == 0 && doubled.looks == 2);
+      CHECK(doubled.idea.batches <= 2 * run.options.rough_batches && doubled.idea.largest <= run.options.ascent.lanes);
+      CHECK(doubled.values <= run.options.quasi_random + run.options.local);  // most bounds are bound enough
+    }
+    CHECK(reached >= 18);
+  }
+  // With choices, and integers that are climbed as if they were continuous: nothing that is returned is in between.
+  LayoutBuilder s;
+  s.categorical(4), s.continuous(), s.ordered(60), s.continuous();
+  s.when_index(3, 0, 1, 2);
+  const Layout layout = s.build();
+  const auto f = [&](const double* u, double* g) {
+    const double k = static_cast<double>(layout.index_of(0, u[0]));
+    const double x = u[1] - 0.2 * k, y = u[2] - 0.4, z = std::isnan(u[3]) ? 0.3 : u[3] - 0.6;
+    if (g != nullptr) g[1] = -2.0 * x, g[2] = -4.0 * y, g[3] = std::isnan(u[3]) ? 0.0 : -2.0 * z;
+    return k - x * x - z * z - 2.0 * y * y;
+  };
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    Doubled doubled(layout, f);
+    Run run;
+    run.best = {0.1, 0.5, 0.5, kNan};
+    layout.snap(run.best.data());
+    const SearchResult r = run(doubled, seed);
+    CHECK(layout.index_of(0, r.u[0]) == 3 && r.value > 3.0 - 0.1 && doubled.gradients == 0);
+  }
+  // Of choices alone, where there is nothing to climb.
+  LayoutBuilder choices;
+  for (int j = 0; j < 8; ++j) choices.categorical(5);
+  Doubled doubled(choices.build(), [](const double* u, double*) {
+    double sum = 0.0;
+    for (int j = 0; j < 8; ++j) sum -= (u[j] - 0.3) * (u[j] - 0.3);
+    return sum;
+  });
+  Run run;
+  run.best.assign(8, 0.1);
+  doubled.layout.snap(run.best.data());
+  CHECK(run(doubled, 1).value > -0.1);
 }
 
 TEST(maximise_large_discrete_space_comes_near_brute_force) {

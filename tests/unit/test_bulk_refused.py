@@ -278,6 +278,14 @@ class Text(str):
     """Reads as a number, and is none."""
 
 
+def objects(*items: Any) -> Any:
+    """An array of these objects, whatever they are."""
+    array = np.empty(len(items), dtype=object)
+    for i, item in enumerate(items):
+        array[i] = item
+    return array
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -286,6 +294,11 @@ class Text(str):
         np.array(["1", 2.0], dtype=object),
         np.array(["1", "2"]),
         [Text("1"), 2.0],
+        [np.array(True), 1.0],
+        [np.array("0.5"), None],
+        (np.bool_(True), 1.0),
+        objects(np.array(True), 1.0),
+        objects([1.0], 2.0),
     ],
     ids=repr,
 )
@@ -296,9 +309,21 @@ def test_what_is_no_number_in_a_row_is_no_value(row: Any) -> None:
     assert not study.trials
 
 
-def test_a_row_with_a_masked_number_fails_its_trial() -> None:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values",
+    [
+        list(np.ma.array([[7, 1], [3, 4]], mask=[[1, 0], [0, 0]])),
+        [[np.ma.masked, 1.0], (3.0, 4.0)],
+        [objects(np.ma.masked, 1.0), np.array([3.0, 4.0])],
+        [np.ma.masked, [np.float32(3.0), np.array(4)]],
+        objects(np.ma.masked, [3.0, 4.0]),
+    ],
+    ids=["rows", "in a list", "in an array of objects", "the whole row", "the whole row in an array"],
+)
+def test_a_row_with_a_masked_number_fails_its_trial(values: Any) -> None:
     study = Study(Space(x=Float(0, 1)), directions=["minimize", "minimize"], strategy=RandomSearch())
-    study.add_trials({"x": [0.25, 0.5]}, list(np.ma.array([[7, 1], [3, 4]], mask=[[1, 0], [0, 0]])))
+    study.add_trials({"x": [0.25, 0.5]}, values)
     assert [trial.values for trial in study.trials] == [None, (3.0, 4.0)]
 
 

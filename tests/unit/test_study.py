@@ -147,18 +147,19 @@ def test_telling_wrongly_changes_nothing(make: Make) -> None:
 
 def test_telling_no_number_fails_the_trial(make: Make) -> None:
     study = make()
-    for value in (math.nan, math.inf, None):
+    for value in (math.nan, math.inf, None, np.ma.masked):
         study.tell(study.ask(), value)
     study.fail(study.ask(), "out of memory")
-    assert [t.state for t in study.trials] == [TrialState.FAILED] * 4
+    assert [t.state for t in study.trials] == [TrialState.FAILED] * 5
     assert [t.reason for t in study.trials] == [
         "the value is nan",
         "the value is inf",
         "the value is None",
+        "the value is None",
         "out of memory",
     ]
     assert all(t.value is None and t.values is None for t in study.trials)
-    with pytest.raises(StudyError, match="4 failed"):
+    with pytest.raises(StudyError, match="5 failed"):
         _ = study.best_trial
     assert study.pareto_front == []
 
