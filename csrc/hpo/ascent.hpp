@@ -27,6 +27,7 @@ struct AscentOptions {
   // starts took 27 batches in place of 67. The median search reached as much, the worst twentieth 0.91 of the best in
   // place of 0.99 (expected improvement, d = 2 to 20, n = 20 to 140).
   double patience = 5.0;
+  double radius = std::numeric_limits<double>::infinity();  // in length scales, how far a start moves along an axis
   // Ordered blocks of more points move as if they were continuous, and are rounded after. From 4 on took 7 batches more
   // in mixed spaces and reached no more.
   std::int64_t relax = 16;
@@ -45,6 +46,9 @@ class Ascent {
       scale_.push_back(lengthscale[j]);
     }
   }
+
+  // Whether no start can move.
+  bool empty() const { return variables_.empty(); }
 
   // Whether there are ordered blocks that the first climb relaxes and rounds.
   bool rounds() const {
@@ -136,6 +140,8 @@ class Ascent {
         x[k] = code;
         std::tie(low[k], high[k]) =
             layout_.parent[variables_[k].block] ? layout_.stretch(variables_[k].block, code) : std::make_pair(0.0, 1.0);
+        low[k] = std::max(low[k], code - options_.radius * scale_[k]);
+        high[k] = std::min(high[k], code + options_.radius * scale_[k]);
       }
     }
     LbfgsbOptions settings;

@@ -19,16 +19,17 @@ namespace {
 // The best point of such runs was no worse: the mean of log10 of the regret, relative to the median of the random
 // points, went from -1.96 to -1.97 in 60 runs to 300, from -1.90 to -1.94 in 48 from 800 to 1,000.  In a mixed and a
 // conditional space, asks 121 to 300, mean and twentieth fall by 0.001 and 0.004.
-// Where the search climbs by the rows nearby, the same relative to the best of five long climbs and these, on four
-// functions, d = 5 and 20, in 80 asks soon after so many random points:
-//   2,500: 128 + 128 candidates and 8 batches by all rows: 0.928, 0.71;  64 + 192 by those nearby: 0.941, 0.70, in 0.75
-//     of the time;
-//   6,000: 0.934, 0.72 and 0.946, 0.79, in 0.37.
-// Starts are what it needs: with 32 in place of 64, 0.854 for 0.909 (6,000 points, two functions, two seeds).
+// Where the search climbs by rough ideas, the same relative to the best of five long climbs and these; what it took
+// holds 128 + 128 candidates and 8 batches by all rows, and 64 + 192 by rough ideas:
+//   asks 2 to 40 after 2,500 random points, six functions: by all rows 0.873, 0.57;  0.916, 0.63, in 0.78 of the time;
+//   asks 200 to 400 after 2,050, six functions: 0.792, 0.33;  0.795, 0.35, in 0.80;
+//   asks 150 to 300 after 6,000, five functions: 0.701, 0.12;  0.729, 0.31, in 0.42.
+constexpr std::int64_t ROUGH_FROM = 2048;
+
 void limit(SearchOptions& options, std::int64_t n) {
   if (n >= 200) options.quasi_random = options.local = 128, options.ascent.batches = 12;
   if (n >= 1000) options.ascent.batches = 8;
-  if (n >= PosteriorScorer::ROUGH_FROM) options.quasi_random = 64, options.local = 192;
+  if (n >= ROUGH_FROM) options.quasi_random = 64, options.local = 192;
 }
 
 // The local model has some thousand rows, and looks again at the end it chooses.
@@ -161,7 +162,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
       found = Search(layout_, scorer, input, options).run();
       scorer.posterior().predict({found.u.data(), 1, d()}, &mean, &var, nullptr, nullptr);
     } else {
-      PosteriorScorer scorer(posterior(), now_.noise.data(), climbed);
+      PosteriorScorer scorer(posterior(), climbed, n() >= ROUGH_FROM ? now_.noise.data() : nullptr);
       found = Search(layout_, scorer, input, options).run();
       scorer.moments({found.u.data(), d()}, &mean, &var);
     }

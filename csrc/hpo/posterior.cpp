@@ -51,7 +51,8 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
   embed(work, U);
   double* K = work.K.need(work.chunks * work.size + 1);
   double* H = gradient ? work.H.need(work.chunks * work.size + 1) : nullptr;
-  double* Uacc = gradient ? work.U.need(inner * work.chunks * work.size + 1) : nullptr;
+  const int sums = panels > 0 ? inner : 1;  // without a panel U is 0
+  double* Uacc = gradient ? work.U.need(sums * work.chunks * work.size + 1) : nullptr;
   work.partial_q.assign(inner * work.chunks * LANES, 0.0);
   work.mean.assign(work.chunks * LANES, 0.0);
   work.var.assign(work.chunks * LANES, s2);
@@ -66,7 +67,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
   });
   parallel_for(inner, inner, [&](std::int64_t t, int) {
     alignas(64) double A[PANEL * LANES];
-    if (gradient)
+    if (gradient && t < sums)
       std::memset(Uacc + t * work.chunks * work.size, 0,
                   static_cast<std::size_t>(work.chunks * work.size) * sizeof(double));
     for (std::int64_t p = t; p < panels; p += inner) {
@@ -80,7 +81,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
     }
   });
   // The shares of U add up in order, a stretch of rows a thread.
-  if (gradient && inner > 1) {
+  if (gradient && sums > 1) {
     parallel_for(inner, inner, [&](std::int64_t t, int) {
       const Share share(n, inner, t);
       for (std::int64_t c = 0; c < work.chunks; ++c) {
@@ -205,49 +206,18 @@ bool Posterior::bound(const Utility& utility, Mat<const double> U, double* value
   return true;
 }
 
-template <class F>
-void Posterior::each_group_near(Posterior& near, Mat<const double> U, bool gradient, F&& use) {
+void Posterior::predict_mean(Mat<const double> U, double* mean, double* d_mean) {
   if (work_.empty()) work_.resize(1);
-  if (near.work_.empty()) near.work_.resize(1);
-  const int inner = static_cast<int>(std::min<std::int64_t>(threads, near.V->panels()));
+  Work& work = work_[0];
   for (std::int64_t first = 0; first < U.rows; first += GROUP) {
     const Mat<const double> part{U.row(first), std::min(GROUP, U.rows - first), U.cols};
-    fill(work_[0], part, threads, gradient, 0);
-    near.fill(near.work_[0], part, inner, gradient, near.V->panels());
-    use(work_[0], near.work_[0], part, first);
+    fill(work, part, threads, d_mean != nullptr, 0);
+    std::copy(work.mean.begin(), work.mean.begin() + part.rows, mean + first);
+    if (!d_mean) continue;
+    work.a.assign(work.chunks * LANES, 1.0);
+    work.b.assign(work.chunks * LANES, 0.0);
+    gradient(work, part, d_mean + first * U.cols);
   }
-}
-
-void Posterior::score_near(Posterior& near, const Utility& utility, Mat<const double> U, double* value,
-                           double* d_value) {
-  std::vector<double> d_var;
-  each_group_near(near, U, d_value != nullptr, [&](Work& all, Work& some, Mat<const double> part, std::int64_t first) {
-    if (!d_value) {
-      for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_value(utility, all.mean[i], some.var[i]);
-      return;
-    }
-    for (Work* work : {&all, &some}) {
-      work->a.assign(work->chunks * LANES, 0.0);
-      work->b.assign(work->chunks * LANES, 0.0);
-    }
-    for (std::int64_t i = 0; i < part.rows; ++i) {
-      const UtilityGradient g = utility_gradient(utility, all.mean[i], some.var[i]);
-      value[first + i] = g.value;
-      all.a[i] = g.d_mean;
-      some.b[i] = g.d_var;
-    }
-    double* out = d_value + first * U.cols;
-    d_var.resize(part.rows * part.cols);
-    gradient(all, part, out);
-    near.gradient(some, part, d_var.data());
-    for (std::size_t i = 0; i < d_var.size(); ++i) out[i] += d_var[i];
-  });
-}
-
-void Posterior::bound_near(Posterior& near, const Utility& utility, Mat<const double> U, double* value) {
-  each_group_near(near, U, false, [&](Work& all, Work& some, Mat<const double> part, std::int64_t first) {
-    for (std::int64_t i = 0; i < part.rows; ++i) value[first + i] = utility_bound(utility, all.mean[i], some.var[i]);
-  });
 }
 
 // Near is what covaries most.
@@ -309,6 +279,79 @@ void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U
   posterior_.threads = all.threads;
 }
 
+const RoughScorer::Correction& RoughScorer::nearest(const double* u) const {
+  const Embedding& scales = *all_.points;
+  const Correction* best = &corrections_.front();
+  double least = std::numeric_limits<double>::infinity();
+  for (const Correction& one : corrections_) {
+    double r2 = 0.0;
+    for (std::int64_t c = 0; c < scales.e_num(); ++c) {
+      const std::int64_t j = scales.columns()[c].source;
+      const double gap = (one.u[j] - u[j]) * scales.inverse(c);
+      if (!std::isnan(gap)) r2 += gap * gap;
+    }
+    if (r2 < least) least = r2, best = &one;
+  }
+  return *best;
+}
+
+void RoughScorer::moments(Mat<const double> U, bool gradient) {
+  const std::int64_t m = U.rows, size = gradient ? m * U.cols : 0;
+  mean_.resize(m), var_.resize(m), d_mean_.resize(size), d_var_.resize(size), unused_.resize(m + size);
+  all_.predict_mean(U, mean_.data(), gradient ? d_mean_.data() : nullptr);
+  near_.posterior().predict(U, unused_.data(), var_.data(), gradient ? unused_.data() + m : nullptr,
+                            gradient ? d_var_.data() : nullptr);
+}
+
+void RoughScorer::look(const double* noise, Mat<const double> U, double* value) {
+  near_.look(all_, noise, U);
+  const std::int64_t m = U.rows, d = U.cols;
+  std::vector<double> mean(m), var(m), d_mean(m * d), d_var(m * d);
+  all_.predict(U, mean.data(), var.data(), d_mean.data(), d_var.data());
+  moments(U, true);
+  corrections_.resize(m);
+  for (std::int64_t i = 0; i < m; ++i) {
+    Correction& one = corrections_[i];
+    value[i] = utility_value(utility_, mean[i], var[i]);
+    one.u.assign(U.row(i), U.row(i) + d);
+    one.slope.resize(d);
+    one.log_ratio = std::log(var[i] / var_[i]);
+    for (std::int64_t j = 0; j < d; ++j) one.slope[j] = d_var[i * d + j] / var[i] - d_var_[i * d + j] / var_[i];
+  }
+}
+
+void RoughScorer::score(Mat<const double> U, double* value, double* d_value) {
+  constexpr double LEAST = 2.0;  // as far below its value at the point as the correction may fall
+  const std::int64_t m = U.rows, d = U.cols;
+  moments(U, d_value != nullptr);
+  for (std::int64_t i = 0; i < m; ++i) {
+    const double* u = U.row(i);
+    const Correction& one = nearest(u);
+    double log_ratio = one.log_ratio;
+    for (std::int64_t j = 0; j < d; ++j)
+      if (!std::isnan(u[j]) && !std::isnan(one.u[j])) log_ratio += one.slope[j] * (u[j] - one.u[j]);
+    const bool slopes = log_ratio < 0.0 && log_ratio > one.log_ratio - LEAST;
+    const double ratio = std::exp(std::max(std::min(log_ratio, 0.0), one.log_ratio - LEAST));
+    if (!d_value) {
+      value[i] = utility_value(utility_, mean_[i], ratio * var_[i]);
+      continue;
+    }
+    const UtilityGradient g = utility_gradient(utility_, mean_[i], ratio * var_[i]);
+    value[i] = g.value;
+    for (std::int64_t j = 0; j < d; ++j) {
+      const std::int64_t at = i * d + j;
+      const double d_log_ratio = slopes && !std::isnan(u[j]) && !std::isnan(one.u[j]) ? one.slope[j] : 0.0;
+      d_value[at] = g.d_mean * d_mean_[at] + g.d_var * ratio * (d_var_[at] + var_[i] * d_log_ratio);
+    }
+  }
+}
+
+bool RoughScorer::bound(Mat<const double> U, double* value) {
+  moments(U, false);
+  for (std::int64_t i = 0; i < U.rows; ++i) value[i] = utility_bound(utility_, mean_[i], var_[i]);
+  return true;
+}
+
 void PosteriorScorer::score(Mat<const double> U, double* value, double* d_value) {
   if (d_value) return posterior_.score(utility_, U, value, d_value);
   const auto first = static_cast<std::int64_t>(mean_.size());
@@ -319,10 +362,10 @@ void PosteriorScorer::score(Mat<const double> U, double* value, double* d_value)
   for (std::int64_t i = 0; i < U.rows; ++i) value[i] = utility_value(utility_, mean_[first + i], var_[first + i]);
 }
 
-Scorer* PosteriorScorer::rough(Mat<const double> points) {
-  if (posterior_.V->n() < ROUGH_FROM) return nullptr;
+Scorer* PosteriorScorer::rough(Mat<const double> points, double* value) {
+  if (!noise_) return nullptr;
   try {
-    rough_.near.look(posterior_, noise_, points);
+    rough_.look(noise_, points, value);
   } catch (const numerical_error&) {  // some rows of a matrix that was definite enough: rounding alone can do this
     return nullptr;
   }

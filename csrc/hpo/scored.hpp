@@ -27,9 +27,9 @@ struct Scorer {
     return false;
   }
 
-  // Another that is much cheaper, close to this around these points, and of no less value: what it gives as bounds are
-  // bounds of this too.  Until the next call; null where there is none.
-  virtual Scorer* rough(Mat<const double>) { return nullptr; }
+  // Gives the values of these points, and another scorer, much cheaper, that has the same values and slopes there. What
+  // that gives as bounds are bounds of this one's values too.  It holds until the next call; null where there is none.
+  virtual Scorer* rough(Mat<const double>, double*) { return nullptr; }
 
   // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.
   virtual bool vague() const { return false; }

@@ -167,14 +167,15 @@ def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]
         raise StudyError(f"{argument} must be {what} ({n}), but got {len(items)}: {_short(told)}.")
     numbers: list[float | None] = []
     for item in items:
-        if item is None or item is np.ma.masked:
+        if item is None or np.ma.is_masked(item):
             numbers.append(None)
             continue
         try:
             # float() would take "1", array([1.0]) and True.
             if isinstance(item, (str, bytes, bool)) or getattr(item, "ndim", None):
                 raise TypeError
-            if str(getattr(item, "dtype", "")).endswith("bool"):  # of NumPy, torch and others
+            # Of NumPy, torch and others; and dates, some of which would be nanoseconds.
+            if str(getattr(item, "dtype", "")).partition("[")[0].endswith(("bool", "datetime64", "timedelta64")):
                 raise TypeError
             numbers.append(float(item))
         except OverflowError:  # an integer beyond the range of floats

@@ -149,7 +149,7 @@ def _listed(given: Any, argument: str) -> list[Any]:
 def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     """Read m rows of numbers into a new array; None and what is masked become NaN, and so does a row that is None."""
     rows = told
-    if np.ma.is_masked(told) or not isinstance(told, np.ndarray) or told.dtype.kind == "O":
+    if not isinstance(told, np.ndarray) or np.ma.is_masked(told) or (told.dtype.kind == "O" and told.size):
         rows = _python_numbers(_listed(told.tolist() if isinstance(told, np.ndarray) else told, argument))
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
@@ -173,23 +173,32 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     return table
 
 
-_WRONG = (bool, np.bool_, str, bytes)
-_NUMBERS = {float, int, np.float64, type(None)}
+_WRONG = (bool, np.bool_, str, bytes, np.datetime64, np.timedelta64)
+_NUMBERS = (float, int, np.floating, np.integer, type(None))
 
 
 def _python_numbers(rows: list[Any]) -> list[Any]:
-    """Take Python's numbers, None where they are masked, out of what NumPy made of them; arrays of numbers stay."""
-    kinds = set(map(type, rows))
-    if kinds <= _NUMBERS:
+    """Take what NumPy wrapped or masked out of its arrays; those of numbers stay."""
+    if _all_numbers(set(map(type, rows))):
         return rows
-    rows = [row.tolist() if _holds_others(row) else plain(row) for row in rows]
-    if _kinds_within(rows) <= _NUMBERS:
+    rows = [_listed_row(row) if isinstance(row, np.ndarray) and row.ndim else _plain(row) for row in rows]
+    if _all_numbers(_kinds_within(rows)):
         return rows
-    return [list(map(plain, row)) if isinstance(row, list | tuple) else row for row in rows]
+    return [list(map(_plain, row)) if isinstance(row, list | tuple) else row for row in rows]
 
 
-def _holds_others(row: Any) -> bool:
-    return isinstance(row, np.ndarray) and row.ndim > 0 and (row.dtype.kind not in "fiu" or np.ma.is_masked(row))
+def _all_numbers(kinds: set[type]) -> bool:
+    return all(issubclass(kind, _NUMBERS) and not issubclass(kind, _WRONG) for kind in kinds)
+
+
+def _listed_row(row: npt.NDArray[Any]) -> Any:
+    if row.dtype.kind in "fiu" and not np.ma.is_masked(row):
+        return row
+    return row.tolist() if row.dtype.kind not in "mM" else list(row)  # it would make integers of some
+
+
+def _plain(item: Any) -> Any:
+    return item if isinstance(item, _WRONG) else plain(item)  # it would make an integer of a date
 
 
 def _kinds_within(rows: list[Any]) -> set[type]:

@@ -80,7 +80,8 @@ struct Glance : Fake {
   }
 };
 
-// With a rough idea that gives more than the value, the more the further from what it was made around.
+// With a rough idea that gives more than the value, the more the further from what it was made around, and the same
+// there, with the same slope.
 struct Doubled : Fake {
   struct Rough : Fake {
     std::vector<Point> around;
@@ -117,9 +118,10 @@ struct Doubled : Fake {
 
   Doubled(Layout layout_, Function f_) : Fake(layout_, f_), idea(layout_, f_) {}
 
-  hpo::Scorer* rough(hpo::Mat<const double> points) override {
-    CHECK(points.rows > 0);
+  hpo::Scorer* rough(hpo::Mat<const double> points, double* value) override {
     ++looks;
+    std::vector<double> slope(static_cast<std::size_t>(points.rows * points.cols));
+    Fake::score(points, value, slope.data());
     idea.around.clear();
     for (std::int64_t i = 0; i < points.rows; ++i) idea.around.emplace_back(points.row(i), points.row(i) + points.cols);
     return &idea;
@@ -469,9 +471,10 @@ TEST(maximise_climbs_by_a_rough_idea) {
       run.best.assign(static_cast<std::size_t>(2 * d), 0.4);
       const SearchResult r = run(doubled, seed);
       reached += r.value >= best + std::log(0.95);
-      CHECK(doubled.gradients == 0 && doubled.looks == 2);
-      CHECK(doubled.idea.batches <= 2 * run.options.rough_batches && doubled.idea.largest <= run.options.ascent.lanes);
-      CHECK(doubled.values <= run.options.quasi_random + run.options.local);  // most bounds are bound enough
+      CHECK(doubled.looks == run.options.rough_rounds && doubled.batches == doubled.looks);
+      CHECK(doubled.idea.batches <= doubled.looks * run.options.rough_batches);
+      CHECK(doubled.idea.largest <= run.options.ascent.lanes);
+      CHECK(doubled.values <= run.options.quasi_random);  // most bounds are bound enough
     }
     CHECK(reached >= 18);
   }
@@ -492,7 +495,7 @@ TEST(maximise_climbs_by_a_rough_idea) {
     run.best = {0.1, 0.5, 0.5, kNan};
     layout.snap(run.best.data());
     const SearchResult r = run(doubled, seed);
-    CHECK(layout.index_of(0, r.u[0]) == 3 && r.value > 3.0 - 0.1 && doubled.gradients == 0);
+    CHECK(layout.index_of(0, r.u[0]) == 3 && r.value > 3.0 - 0.1);
   }
   // Of choices alone, where there is nothing to climb.
   LayoutBuilder choices;
@@ -505,7 +508,24 @@ TEST(maximise_climbs_by_a_rough_idea) {
   Run run;
   run.best.assign(8, 0.1);
   doubled.layout.snap(run.best.data());
-  CHECK(run(doubled, 1).value > -0.1);
+  CHECK(run(doubled, 1).value > -0.1 && doubled.looks == 0);
+}
+
+// A bound that equals the best value is no value.
+TEST(maximise_returns_a_value_and_not_a_bound) {
+  struct Flat : Fake {
+    using Fake::Fake;
+    bool bound(hpo::Mat<const double> U, double* value) override {
+      std::fill(value, value + U.rows, 0.0);
+      return true;
+    }
+  };
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Flat flat(cube(2), [](const double* u, double*) { return u[0] > 0.5 ? 0.0 : -1.0; });
+    Run run;
+    run.best = {0.2, 0.2};
+    CHECK(run(flat, seed).value == 0.0);  // and Run looks whether it is the value of the point
+  }
 }
 
 TEST(maximise_large_discrete_space_comes_near_brute_force) {

@@ -299,6 +299,9 @@ def objects(*items: Any) -> Any:
         (np.bool_(True), 1.0),
         objects(np.array(True), 1.0),
         objects([1.0], 2.0),
+        [np.datetime64("2026-01-01", "ns"), 1.0],
+        [np.timedelta64(3, "s"), 1.0],
+        np.array(["2026-01-01", "2026-01-02"], dtype="datetime64[ns]"),
     ],
     ids=repr,
 )

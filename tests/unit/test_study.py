@@ -147,7 +147,7 @@ def test_telling_wrongly_changes_nothing(make: Make) -> None:
 
 def test_telling_no_number_fails_the_trial(make: Make) -> None:
     study = make()
-    for value in (math.nan, math.inf, None, np.ma.masked):
+    for value in (math.nan, math.inf, None, np.ma.array(1.0, mask=True)):
         study.tell(study.ask(), value)
     study.fail(study.ask(), "out of memory")
     assert [t.state for t in study.trials] == [TrialState.FAILED] * 5
@@ -164,7 +164,7 @@ def test_telling_no_number_fails_the_trial(make: Make) -> None:
     assert study.pareto_front == []
 
 
-@pytest.mark.parametrize("truth", [True, np.True_, np.array(True)])
+@pytest.mark.parametrize("truth", [True, np.True_, np.array(True), np.datetime64("2026-01-01", "ns")])
 def test_a_truth_value_is_no_number(truth: Any, make: Make) -> None:
     study = make(space=X, constraints=1)
     trial = study.ask()
