@@ -33,7 +33,7 @@ def library(name, sources, flags=()):
 CORE = [
     f"csrc/hpo/{name}.cpp"
     for name in (
-        *("dispatch", "pool", "factor", "likelihood", "posterior", "refit", "neighbours", "summary", "local"),
+        *("dispatch", "pool", "factor", "likelihood", "posterior", "rough", "refit", "neighbours", "summary", "local"),
         *("gp", "gp_fit", "gp_local", "gp_search", "parzen"),
     )
 ]

@@ -64,8 +64,8 @@ class Ascent {
   // batch is left stay where they are.
   void climb(std::vector<Start>& starts, bool relax, Scored& scored) {
     const std::int64_t v = static_cast<std::int64_t>(variables_.size()), d = layout_.d;
-    if (v == 0) return;
     for (Start& start : starts) start.row = -1;
+    if (v == 0) return;
     std::vector<std::unique_ptr<Climb>> climbs;
     std::vector<std::size_t> lanes;
     std::vector<double> U(options_.lanes * d), G(options_.lanes * d), value(options_.lanes), x(v), slope(v);
@@ -98,8 +98,10 @@ class Ascent {
     }
     for (std::size_t s = 0; s < climbs.size(); ++s) arrive(starts[s], *climbs[s], scored);
     scored.score();
-    for (Start& start : starts)
+    for (Start& start : starts) {
       if (start.row >= 0) start.value = scored.value(start.row);
+      start.row = -1;
+    }
   }
 
  private:

@@ -102,9 +102,11 @@ class Embedding {
   const double* weight() const { return weight_.data(); }
   double inverse(std::int64_t c) const { return inverse_[c]; }
 
-  double squared_distance(std::int64_t i, std::int64_t j) const {
+  double squared_distance(std::int64_t i, std::int64_t j) const { return squared_distance(rows(i), j); }
+  // From a point that is embedded already.
+  double squared_distance(const double* a, std::int64_t j) const {
     double sum = 0.0;
-    const double *a = rows(i), *b = rows(j);
+    const double* b = rows(j);
     for (std::int64_t c = 0; c < e(); ++c) {
       if (c < e_num())
         sum += (a[c] - b[c]) * (a[c] - b[c]);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "hpo/gp.hpp"
+#include "hpo/rough.hpp"
 
 namespace hpo {
 

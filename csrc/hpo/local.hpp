@@ -12,6 +12,7 @@
 
 #include "hpo/neighbours.hpp"
 #include "hpo/posterior.hpp"
+#include "hpo/scored.hpp"
 #include "hpo/summary.hpp"
 #include "hpo/weights.hpp"
 

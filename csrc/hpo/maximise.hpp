@@ -24,6 +24,7 @@
 #include "discrete.hpp"
 #include "known_points.hpp"
 #include "layout.hpp"
+#include "pick.hpp"
 #include "rng.hpp"
 #include "scored.hpp"
 #include "span.hpp"
@@ -87,7 +88,9 @@ class Search {
     if (ends.empty()) ends = best_scored();
     if (scorer_.vague()) ends = finish(ends);
     carry(ends);
-    pick();
+    const std::int64_t row = pick().row();
+    result_.u.assign(scored_.point(row), scored_.point(row) + layout_.d);
+    result_.value = scored_.value(row);
     result_.values = scored_.evaluations();
     return result_;
   }
@@ -168,10 +171,7 @@ class Search {
     rough_ = scorer_.rough({U.data(), static_cast<std::int64_t>(starts.size()), layout_.d}, value.data());
     if (!rough_) return false;
     result_.gradients += static_cast<std::int64_t>(starts.size());
-    for (std::size_t i = 0; i < starts.size(); ++i) {
-      starts[i].value = or_worst(value[i]);
-      starts[i].exact = true;
-    }
+    for (std::size_t i = 0; i < starts.size(); ++i) know(starts[i], value[i]);
     return true;
   }
 
@@ -224,7 +224,7 @@ class Search {
   std::vector<Start> finish(const std::vector<Start>& ends) {
     std::vector<Start> kept;  // best first; the later ones are starts for the next search
     for (const Start& end : ends)
-      if (!avoided(end.u.data())) kept.push_back(end);
+      if (!pick().avoided(end.u.data())) kept.push_back(end);
     if (kept.empty()) return ends;
     AscentOptions last = options_.ascent;
     last.batches = options_.last_batches;
@@ -297,8 +297,9 @@ class Search {
   }
 
   Start start_at(std::int64_t row) const {
-    return {std::vector<double>(scored_.point(row), scored_.point(row) + layout_.d), scored_.value(row), -1,
-            scored_.exact(row)};
+    const bool exact = scored_.exact(row);
+    return {std::vector<double>(scored_.point(row), scored_.point(row) + layout_.d), scored_.value(row),
+            exact ? -1 : row, exact};
   }
 
   // Gives the starts that still have a bound their value.
@@ -312,9 +313,16 @@ class Search {
     }
     scored_.score();
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-      waiting[i]->value = scored_.value(first + static_cast<std::int64_t>(i));
-      waiting[i]->exact = true;
+      know(*waiting[i], scored_.value(first + static_cast<std::int64_t>(i)));
     }
+  }
+
+  // Gives the start its value, and the candidate that it is, if it is one.
+  void know(Start& start, double value) {
+    start.value = or_worst(value);
+    start.exact = true;
+    if (start.row >= 0 && !scored_.exact(start.row)) scored_.know(start.row, value);
+    start.row = -1;
   }
 
   void remember(const std::vector<Start>& ends) {
@@ -345,104 +353,12 @@ class Search {
     return starts;
   }
 
+  Pick pick() { return {layout_, scored_, input_.avoid, rough_, options_.ascent.lanes, Draws(input_.key, kRefuge)}; }
+
   void carry(const std::vector<Start>& ends) {
     for (const Start& end : apart(ends, options_.carry, options_.spread)) {
       result_.optima.insert(result_.optima.end(), end.u.begin(), end.u.end());
       ++result_.n_optima;
-    }
-  }
-
-  bool avoided(const double* u) const {
-    return std::any_of(input_.avoid.begin(), input_.avoid.end(), [&](const KnownPoints* k) { return k->contains(u); });
-  }
-
-  // Puts the rough idea's bounds in place of larger ones: they are close around the best.  Once; false without one.
-  bool tighten(const std::vector<std::int64_t>& rows) {
-    if (!rough_) return false;
-    std::vector<double> U, bound(rows.size());
-    for (const std::int64_t row : rows) U.insert(U.end(), scored_.point(row), scored_.point(row) + layout_.d);
-    rough_->bound({U.data(), static_cast<std::int64_t>(rows.size()), layout_.d}, bound.data());
-    for (std::size_t i = 0; i < rows.size(); ++i) scored_.tighten(rows[i], bound[i]);
-    rough_ = nullptr;
-    return true;
-  }
-
-  // Of the bounds that are above the best value of a free point, some become values, until there are none: what is
-  // returned is what the values of all would give.
-  void prune() {
-    for (;;) {
-      double best = -std::numeric_limits<double>::infinity();
-      std::vector<std::int64_t> above;
-      for (std::int64_t row = 0; row < scored_.n(); ++row)
-        if (scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) best = scored_.value(row);
-      for (std::int64_t row = 0; row < scored_.n(); ++row)
-        if (!scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) above.push_back(row);
-      if (above.empty()) return;
-      if (tighten(above)) continue;
-      const std::size_t count = std::min(above.size(), static_cast<std::size_t>(options_.ascent.lanes));
-      std::partial_sort(above.begin(), above.begin() + static_cast<std::ptrdiff_t>(count), above.end(),
-                        [&](auto i, auto j) {
-                          return scored_.value(i) > scored_.value(j) || (scored_.value(i) == scored_.value(j) && i < j);
-                        });
-      above.resize(count);
-      scored_.make_exact(above);
-    }
-  }
-
-  // The best of the rows from `first` on that has a value; bounds are left that are no more than that, or none has one.
-  bool take_best_free(std::int64_t first) {
-    std::int64_t best = -1;
-    for (std::int64_t row = first; row < scored_.n(); ++row)
-      if (scored_.exact(row) && (best < 0 || scored_.value(row) > scored_.value(best))) best = row;
-    if (best >= 0 && !avoided(scored_.point(best))) {  // nearly always: no need to sort
-      take(best);
-      return true;
-    }
-    for (const bool exact : {true, false})
-      for (const std::int64_t row : scored_.ranked(first)) {
-        if (scored_.exact(row) != exact || avoided(scored_.point(row))) continue;
-        take(row);
-        return true;
-      }
-    return false;
-  }
-
-  void take(std::int64_t row) {
-    result_.u.assign(scored_.point(row), scored_.point(row) + layout_.d);
-    result_.value = scored_.value(row);
-  }
-
-  // The best point scored that need not be avoided. Everything scored can be known only where points are few: then
-  // other points, drawn evenly, and at last, in a finite space, all in turn. If the space has no other point: the best.
-  void pick() {
-    prune();
-    if (take_best_free(0)) return;
-    const std::int64_t first = scored_.n();
-    const std::int64_t best = scored_.ranked().front();
-    look_for_free();
-    scored_.score();
-    if (!take_best_free(first)) take(best);
-  }
-
-  // Lets some points that need not be avoided wait for scoring.
-  void look_for_free() {
-    constexpr std::int64_t kEnough = 64, kTries = 4096;
-    std::vector<double> u(layout_.d);
-    Draws draws(input_.key, kRefuge);
-    for (std::int64_t i = 0; i < kTries && scored_.waiting() < kEnough; ++i) {
-      for (double& code : u) code = draws.uniform();
-      layout_.snap(u.data());
-      if (!avoided(u.data())) scored_.add(u.data());
-    }
-    if (scored_.waiting() > 0) return;
-    for (std::int64_t j = 0; j < layout_.b; ++j)
-      if (!layout_.discrete(j)) return;
-    // From the point drawn last once around the space; no further than there are points to avoid.
-    std::int64_t known = 1;
-    for (const KnownPoints* k : input_.avoid) known += k->n();
-    for (std::int64_t i = 0; i < known + kEnough && scored_.waiting() < kEnough; ++i) {
-      layout_.next_point(u.data());
-      if (!avoided(u.data())) scored_.add(u.data());
     }
   }
 };

@@ -105,6 +105,13 @@ class Scored {
     value_[row] = std::min(value_[row], or_worst(bound));
   }
 
+  // Puts a value that was found elsewhere in the place of a bound.
+  void know(std::int64_t row, double value) {
+    HPO_CHECK(!exact(row));
+    value_[row] = or_worst(value);
+    exact_[row] = 1;
+  }
+
   // Puts the value in the place of the bounds of these rows.
   void make_exact(const std::vector<std::int64_t>& rows) {
     std::vector<double> U, value;
@@ -144,7 +151,7 @@ class Scored {
 struct Start {
   std::vector<double> u;
   double value = 0.0;
-  std::int64_t row = -1;  // of the scored points, where the value is still to come
+  std::int64_t row = -1;  // of the scored points, where the value is still to come or only a bound
   bool exact = true;      // false: the value is only a bound so far
 };
 

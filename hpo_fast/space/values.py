@@ -15,6 +15,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         if np.ma.is_masked(value):
             return None
+        if value.dtype.kind in "mM":  # a date, of nanoseconds perhaps, that would be an int then
+            return np.asarray(value)[()]
         value = value.item()
         return float(value) if isinstance(value, np.floating) else value  # a long double gives itself
     return value

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpo_fast.errors import StudyError
+from hpo_fast.space.values import plain
 
 _SIGNS = {"minimize": 1.0, "maximize": -1.0}
 
@@ -166,16 +167,15 @@ def _numbers(told: Any, n: int, argument: str, thing: str) -> list[float | None]
         what = f"one number for each {thing}" if n != 1 else "one number"
         raise StudyError(f"{argument} must be {what} ({n}), but got {len(items)}: {_short(told)}.")
     numbers: list[float | None] = []
-    for item in items:
-        if item is None or np.ma.is_masked(item):
+    for item in map(plain, items):
+        if item is None:
             numbers.append(None)
             continue
         try:
-            # float() would take "1", array([1.0]) and True.
-            if isinstance(item, (str, bytes, bool)) or getattr(item, "ndim", None):
+            # float() would take "1", array([1.0]), True and dates.
+            if isinstance(item, (str, bytes, bool, np.datetime64, np.timedelta64)) or getattr(item, "ndim", None):
                 raise TypeError
-            # Of NumPy, torch and others; and dates, some of which would be nanoseconds.
-            if str(getattr(item, "dtype", "")).partition("[")[0].endswith(("bool", "datetime64", "timedelta64")):
+            if str(getattr(item, "dtype", "")).endswith("bool"):  # of torch and others
                 raise TypeError
             numbers.append(float(item))
         except OverflowError:  # an integer beyond the range of floats

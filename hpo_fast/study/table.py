@@ -150,7 +150,7 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     """Read m rows of numbers into a new array; None and what is masked become NaN, and so does a row that is None."""
     rows = told
     if not isinstance(told, np.ndarray) or np.ma.is_masked(told) or (told.dtype.kind == "O" and told.size):
-        rows = _python_numbers(_listed(told.tolist() if isinstance(told, np.ndarray) else told, argument))
+        rows = _python_numbers(_listed(_items(told) if isinstance(told, np.ndarray) else told, argument))
     if width > 1 and isinstance(rows, list):
         rows = [[None] * width if row is None else row for row in rows]
     try:
@@ -181,24 +181,27 @@ def _python_numbers(rows: list[Any]) -> list[Any]:
     """Take what NumPy wrapped or masked out of its arrays; those of numbers stay."""
     if _all_numbers(set(map(type, rows))):
         return rows
-    rows = [_listed_row(row) if isinstance(row, np.ndarray) and row.ndim else _plain(row) for row in rows]
+    rows = [_python_row(row) for row in rows]
     if _all_numbers(_kinds_within(rows)):
         return rows
-    return [list(map(_plain, row)) if isinstance(row, list | tuple) else row for row in rows]
+    return [list(map(plain, row)) if isinstance(row, list | tuple) else row for row in rows]
 
 
 def _all_numbers(kinds: set[type]) -> bool:
     return all(issubclass(kind, _NUMBERS) and not issubclass(kind, _WRONG) for kind in kinds)
 
 
-def _listed_row(row: npt.NDArray[Any]) -> Any:
-    if row.dtype.kind in "fiu" and not np.ma.is_masked(row):
-        return row
-    return row.tolist() if row.dtype.kind not in "mM" else list(row)  # it would make integers of some
+def _python_row(row: Any) -> Any:
+    if isinstance(row, np.generic) or not hasattr(row, "__array__"):
+        return plain(row)
+    array = np.asanyarray(row)  # of NumPy, pandas, torch
+    if not array.ndim:
+        return plain(array)
+    return array if array.dtype.kind in "fiu" and not np.ma.is_masked(array) else _items(array)
 
 
-def _plain(item: Any) -> Any:
-    return item if isinstance(item, _WRONG) else plain(item)  # it would make an integer of a date
+def _items(array: npt.NDArray[Any]) -> Any:
+    return list(array) if array.dtype.kind in "mM" else array.tolist()  # a list of dates could be one of integers
 
 
 def _kinds_within(rows: list[Any]) -> set[type]:

@@ -496,6 +496,7 @@ TEST(maximise_climbs_by_a_rough_idea) {
     layout.snap(run.best.data());
     const SearchResult r = run(doubled, seed);
     CHECK(layout.index_of(0, r.u[0]) == 3 && r.value > 3.0 - 0.1);
+    CHECK(doubled.looks >= run.options.rough_rounds && doubled.looks <= run.options.rough_rounds + 2);
   }
   // Of choices alone, where there is nothing to climb.
   LayoutBuilder choices;

@@ -264,6 +264,9 @@ def test_the_file_is_not_locked_while_its_texts_are_made(
         [None, np.array("0.5")],
         [np.str_("0.5"), 1.0],
         [np.array(True), 1.0],
+        [np.datetime64("2026-01-01", "ns"), 1.0],
+        [np.array("2026-01-01", dtype="datetime64[ns]"), 1.0],
+        np.ma.array(["2026-01-01", "2026-01-02"], dtype="datetime64[ns]", mask=[True, False]),
     ],
     ids=repr,
 )
@@ -276,6 +279,19 @@ def test_what_is_no_number_is_no_value(values: Any, make: Make) -> None:
 
 class Text(str):
     """Reads as a number, and is none."""
+
+
+class Wrapped:
+    """A row of another library."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self._array
+
+    def __len__(self) -> int:
+        return len(self._array)
 
 
 def objects(*items: Any) -> Any:
@@ -300,6 +316,10 @@ def objects(*items: Any) -> Any:
         objects(np.array(True), 1.0),
         objects([1.0], 2.0),
         [np.datetime64("2026-01-01", "ns"), 1.0],
+        [np.array("2026-01-01", dtype="datetime64[ns]"), 1.0],
+        np.ma.array(["2026-01-01", "2026-01-02"], dtype="datetime64[ns]", mask=[True, False]),
+        Wrapped(np.array([True, False])),
+        Wrapped(np.array(["1", "2"])),
         [np.timedelta64(3, "s"), 1.0],
         np.array(["2026-01-01", "2026-01-02"], dtype="datetime64[ns]"),
     ],

@@ -164,7 +164,9 @@ def test_telling_no_number_fails_the_trial(make: Make) -> None:
     assert study.pareto_front == []
 
 
-@pytest.mark.parametrize("truth", [True, np.True_, np.array(True), np.datetime64("2026-01-01", "ns")])
+@pytest.mark.parametrize(
+    "truth", [True, np.True_, np.array(True), np.datetime64("2026-01-01", "ns"), np.array(True, dtype=object)]
+)
 def test_a_truth_value_is_no_number(truth: Any, make: Make) -> None:
     study = make(space=X, constraints=1)
     trial = study.ask()

@@ -1,5 +1,5 @@
-// hpo/posterior.hpp: the rows near some points, and a search that bounds before it computes.
-#include "hpo/posterior.hpp"
+// hpo/rough.hpp: the rows near some points, and a search that bounds before it computes.
+#include "hpo/rough.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -62,7 +62,7 @@ constexpr hpo::UtilityKind KINDS[] = {hpo::UtilityKind::log_ei, hpo::UtilityKind
 
 }  // namespace
 
-TEST(posterior_of_the_rows_nearby_knows_no_more_and_little_less) {
+TEST(rough_of_the_rows_nearby_knows_no_more_and_little_less) {
   Given given(1500);
   const History probe(40);
   hpo::Nearby near(given.points_);
@@ -80,7 +80,7 @@ TEST(posterior_of_the_rows_nearby_knows_no_more_and_little_less) {
 }
 
 // At the points that it was made for, the value and the slope are those of all rows; its bounds hold everywhere.
-TEST(posterior_rough_agrees_to_first_order) {
+TEST(rough_agrees_to_first_order) {
   Given given(1300, 2);
   const History probe(70);  // more than a group
   std::vector<double> value(70), exact(70), bound(70), slope(70 * 5), exact_slope(70 * 5);
@@ -101,7 +101,27 @@ TEST(posterior_rough_agrees_to_first_order) {
   }
 }
 
-TEST(posterior_rough_of_all_rows_is_the_posterior) {
+// Points that differ in a choice alone, or in whether a block exists, have corrections of their own.
+TEST(rough_tells_choices_apart) {
+  Given given(1300);
+  const hpo::Utility u = utility(hpo::UtilityKind::ucb);
+  std::vector<double> U, value(12), exact(12), slope(12 * 5), exact_slope(12 * 5);
+  for (std::int64_t i = 0; i < 12; ++i) {
+    const double category = (static_cast<double>(i % 3) + 0.5) / 3.0;
+    std::vector<double> point{0.3 + 0.2 * static_cast<double>(i / 3), 0.5, category, 0.4, 0.6};
+    given.layout.snap(point.data());
+    U.insert(U.end(), point.begin(), point.end());
+  }
+  const Mat<const double> points{U.data(), 12, 5};
+  given.posterior.score(u, points, exact.data(), exact_slope.data());
+  hpo::RoughScorer rough(given.posterior, u);
+  rough.look(given.noise.data(), points, value.data());
+  rough.score(points, value.data(), slope.data());
+  for (std::size_t i = 0; i < 12; ++i) CHECK_NEAR(value[i], exact[i], 1e-8 * (1.0 + std::fabs(exact[i])));
+  for (std::size_t i = 0; i < 60; ++i) CHECK_NEAR(slope[i], exact_slope[i], 1e-6 * (1.0 + std::fabs(exact_slope[i])));
+}
+
+TEST(rough_of_all_rows_is_the_posterior) {
   Given given(400);
   const History probe(40);
   const hpo::Utility u = utility(hpo::UtilityKind::log_ei);
@@ -115,7 +135,7 @@ TEST(posterior_rough_of_all_rows_is_the_posterior) {
 }
 
 // Central differences, between the points that it was made for; the correction is in force at most of these.
-TEST(posterior_gradients_of_a_rough_idea) {
+TEST(rough_gradients_of_a_rough_idea) {
   Given given(1100);
   const History probe(36);
   const hpo::Utility u = utility(hpo::UtilityKind::log_ei);
@@ -153,7 +173,7 @@ struct Witness : hpo::Scorer {
 };
 
 // What is returned is the best of all candidates, though few got their value.
-TEST(posterior_bounds_lose_no_candidate) {
+TEST(rough_bounds_lose_no_candidate) {
   for (const std::int64_t n : {std::int64_t{1100}, std::int64_t{2100}}) {
     Given given(n, 2);
     for (const hpo::UtilityKind kind : KINDS) {
@@ -191,7 +211,7 @@ TEST(posterior_bounds_lose_no_candidate) {
 }
 
 // Where all blocks are continuous, too: what no batch was left for keeps its bound.
-TEST(posterior_bounds_lose_no_candidate_of_a_continuous_space) {
+TEST(rough_bounds_lose_no_candidate_of_a_continuous_space) {
   LayoutBuilder s;
   for (int j = 0; j < 3; ++j) s.continuous();
   const hpo::Layout layout = s.build();
@@ -226,7 +246,7 @@ TEST(posterior_bounds_lose_no_candidate_of_a_continuous_space) {
     }
 }
 
-TEST(posterior_search_does_without_rows_nearby_that_cannot_be_factored) {
+TEST(rough_search_does_without_rows_nearby_that_cannot_be_factored) {
   Given given(1100, 2);
   const std::vector<double> impossible(1100, -10.0 * given.s2);
   double value[3];

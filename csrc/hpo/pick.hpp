@@ -1,0 +1,124 @@
+// Which of the scored points is returned: the best that need not be avoided, though not all have got their value.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "known_points.hpp"
+#include "layout.hpp"
+#include "rng.hpp"
+#include "scored.hpp"
+
+namespace hpo {
+
+class Pick {
+ public:
+  // rough: whose bounds are closer than those that the points have, or null.  lanes: values that cost no more than one.
+  Pick(const Layout& layout, Scored& scored, const std::vector<const KnownPoints*>& avoid, Scorer* rough,
+       std::int64_t lanes, Draws draws)
+      : layout_(layout), scored_(scored), avoid_(avoid), rough_(rough), lanes_(lanes), draws_(draws) {}
+
+  bool avoided(const double* u) const {
+    return std::any_of(avoid_.begin(), avoid_.end(), [&](const KnownPoints* k) { return k->contains(u); });
+  }
+
+  // The row of the best point scored that need not be avoided. Everything scored can be known only where points are
+  // few: then of other points, drawn evenly, and at last, in a finite space, all in turn. If the space has no other
+  // point: of the best.
+  std::int64_t row() {
+    prune();
+    const std::int64_t free = best_free(0);
+    if (free >= 0) return free;
+    const std::int64_t first = scored_.n();
+    const std::int64_t best = scored_.ranked().front();
+    look_for_free();
+    scored_.score();
+    const std::int64_t other = best_free(first);
+    if (other >= 0) return other;
+    scored_.make_exact({best});
+    return best;
+  }
+
+ private:
+  const Layout& layout_;
+  Scored& scored_;
+  const std::vector<const KnownPoints*>& avoid_;
+  Scorer* rough_;
+  std::int64_t lanes_;
+  Draws draws_;
+
+  // Puts the rough idea's bounds in place of larger ones: they are close around the best.  Once; false without one.
+  bool tighten(const std::vector<std::int64_t>& rows) {
+    if (!rough_) return false;
+    std::vector<double> U, bound(rows.size());
+    for (const std::int64_t row : rows) U.insert(U.end(), scored_.point(row), scored_.point(row) + layout_.d);
+    rough_->bound({U.data(), static_cast<std::int64_t>(rows.size()), layout_.d}, bound.data());
+    for (std::size_t i = 0; i < rows.size(); ++i) scored_.tighten(rows[i], bound[i]);
+    rough_ = nullptr;
+    return true;
+  }
+
+  // Of the bounds that are above the best value of a free point, some become values, until there are none: what is
+  // returned is what the values of all would give.
+  void prune() {
+    for (;;) {
+      double best = -std::numeric_limits<double>::infinity();
+      std::vector<std::int64_t> above;
+      for (std::int64_t row = 0; row < scored_.n(); ++row)
+        if (scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) best = scored_.value(row);
+      for (std::int64_t row = 0; row < scored_.n(); ++row)
+        if (!scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) above.push_back(row);
+      if (above.empty()) return;
+      if (tighten(above)) continue;
+      const std::size_t count = std::min(above.size(), static_cast<std::size_t>(lanes_));
+      std::partial_sort(above.begin(), above.begin() + static_cast<std::ptrdiff_t>(count), above.end(),
+                        [&](auto i, auto j) {
+                          return scored_.value(i) > scored_.value(j) || (scored_.value(i) == scored_.value(j) && i < j);
+                        });
+      above.resize(count);
+      scored_.make_exact(above);
+    }
+  }
+
+  // The best of the rows from `first` on that has a value and is free, or of those that have a bound where there are
+  // none; -1 where no row is free.
+  std::int64_t best_free(std::int64_t first) const {
+    std::int64_t best = -1;
+    for (std::int64_t row = first; row < scored_.n(); ++row)
+      if (scored_.exact(row) && (best < 0 || scored_.value(row) > scored_.value(best))) best = row;
+    if (best >= 0 && !avoided(scored_.point(best))) {  // nearly always: no need to sort
+      return best;
+    }
+    for (const bool exact : {true, false})
+      for (const std::int64_t row : scored_.ranked(first)) {
+        if (scored_.exact(row) != exact || avoided(scored_.point(row))) continue;
+        return row;
+      }
+    return -1;
+  }
+
+  // Lets some points that need not be avoided wait for scoring.
+  void look_for_free() {
+    constexpr std::int64_t kEnough = 64, kTries = 4096;
+    std::vector<double> u(layout_.d);
+    for (std::int64_t i = 0; i < kTries && scored_.waiting() < kEnough; ++i) {
+      for (double& code : u) code = draws_.uniform();
+      layout_.snap(u.data());
+      if (!avoided(u.data())) scored_.add(u.data());
+    }
+    if (scored_.waiting() > 0) return;
+    for (std::int64_t j = 0; j < layout_.b; ++j)
+      if (!layout_.discrete(j)) return;
+    // From the point drawn last once around the space; no further than there are points to avoid.
+    std::int64_t known = 1;
+    for (const KnownPoints* k : avoid_) known += k->n();
+    for (std::int64_t i = 0; i < known + kEnough && scored_.waiting() < kEnough; ++i) {
+      layout_.next_point(u.data());
+      if (!avoided(u.data())) scored_.add(u.data());
+    }
+  }
+};
+
+}  // namespace hpo
