@@ -126,25 +126,23 @@ TEST(gp_known_noise_failed_rows_and_samples) {
 }
 
 TEST(gp_maximise_gives_new_points_and_leaves_the_model) {
-  for (const std::int64_t n : {62, 2100}) {
-    const History h(n);
-    GaussianProcess gp(h.arrays, config(2));
-    h.tell(gp, 0, n);
-    if (n < 100) gp.refit();
-    const auto before = predict(gp, h.points(0, 20));
-    const auto found = gp.maximise({hpo::UtilityKind::log_ei}, 5, h.points(10, 2), {3, 4}, {}, true);
-    CHECK(found.U.size() == 5u * static_cast<std::size_t>(h.d));
-    CHECK(before == predict(gp, h.points(0, 20)));
-    hpo::Layout layout(h.arrays);
-    hpo::KnownPoints known(layout);
-    for (std::int64_t i = 0; i < n; ++i) known.insert(h.U.data() + i * h.d);
-    for (std::int64_t i = 0; i < 5; ++i) {
-      const double* u = found.U.data() + i * h.d;
-      CHECK(!known.contains(u));
-      known.insert(u);
-      std::vector<double> snapped(u, u + h.d);
-      layout.snap(snapped.data());
-      CHECK(layout.same_point(u, snapped.data()));
-    }
+  const History h(62);
+  GaussianProcess gp(h.arrays, config(2));
+  h.tell(gp, 0, 62);
+  gp.refit();
+  const auto before = predict(gp, h.points(0, 20));
+  const auto found = gp.maximise({hpo::UtilityKind::log_ei}, 5, h.points(10, 2), {3, 4}, {}, true);
+  CHECK(found.U.size() == 5u * static_cast<std::size_t>(h.d));
+  CHECK(before == predict(gp, h.points(0, 20)));
+  hpo::Layout layout(h.arrays);
+  hpo::KnownPoints known(layout);
+  for (std::int64_t i = 0; i < 62; ++i) known.insert(h.U.data() + i * h.d);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const double* u = found.U.data() + i * h.d;
+    CHECK(!known.contains(u));
+    known.insert(u);
+    std::vector<double> snapped(u, u + h.d);
+    layout.snap(snapped.data());
+    CHECK(layout.same_point(u, snapped.data()));
   }
 }

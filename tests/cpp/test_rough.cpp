@@ -174,37 +174,33 @@ struct Witness : hpo::Scorer {
 
 // What is returned is the best of all candidates, though few got their value.
 TEST(rough_bounds_lose_no_candidate) {
-  for (const std::int64_t n : {std::int64_t{1100}, std::int64_t{2100}}) {
-    Given given(n, 2);
-    for (const hpo::UtilityKind kind : KINDS) {
-      for (std::uint64_t seed = 0; seed < 4; ++seed) {
-        for (const bool climbing : {false, true}) {
-          const hpo::Utility u = utility(kind);
-          Witness witness(given, u, climbing);
-          hpo::SearchOptions options;
-          if (!climbing) options.ascent.batches = options.alternations = options.polish = 0;
-          const hpo::SearchInput input{
-              given.points(0, 5), {nullptr, 0, 5}, {given.lengthscale.data(), 5}, {}, {seed, 3}};
-          const hpo::SearchResult found = hpo::Search(given.layout, witness, input, options).run();
-          const auto m = static_cast<std::int64_t>(witness.candidates.size()) / 5;
-          CHECK(m == options.quasi_random + options.local + 1);
-          std::vector<double> exact(m);
-          given.posterior.score(u, {witness.candidates.data(), m, 5}, exact.data(), nullptr);
-          const double best = *std::max_element(exact.begin(), exact.end());
-          CHECK(found.value >= best - 1e-9 * (1.0 + std::fabs(best)));
-          if (!climbing) CHECK_NEAR(found.value, best, 1e-9 * (1.0 + std::fabs(best)));
-          // The bounds of a probability of improvement say nothing where the mean is better than the best value.
-          if (!climbing && kind != hpo::UtilityKind::pi && kind != hpo::UtilityKind::log_pi)
-            CHECK(found.values < m / 2);
-          if (climbing) CHECK(found.gradients <= 2 * 16 + 2 * 9);
+  Given given(1100, 2);
+  for (const hpo::UtilityKind kind : {hpo::UtilityKind::log_ei, hpo::UtilityKind::pi, hpo::UtilityKind::ucb}) {
+    for (std::uint64_t seed = 0; seed < 1; ++seed) {
+      for (const bool climbing : {false, true}) {
+        const hpo::Utility u = utility(kind);
+        Witness witness(given, u, climbing);
+        hpo::SearchOptions options;
+        if (!climbing) options.ascent.batches = options.alternations = options.polish = 0;
+        const hpo::SearchInput input{given.points(0, 5), {nullptr, 0, 5}, {given.lengthscale.data(), 5}, {}, {seed, 3}};
+        const hpo::SearchResult found = hpo::Search(given.layout, witness, input, options).run();
+        const auto m = static_cast<std::int64_t>(witness.candidates.size()) / 5;
+        CHECK(m == options.quasi_random + options.local + 1);
+        std::vector<double> exact(m);
+        given.posterior.score(u, {witness.candidates.data(), m, 5}, exact.data(), nullptr);
+        const double best = *std::max_element(exact.begin(), exact.end());
+        CHECK(found.value >= best - 1e-9 * (1.0 + std::fabs(best)));
+        if (!climbing) CHECK_NEAR(found.value, best, 1e-9 * (1.0 + std::fabs(best)));
+        // The bounds of a probability of improvement say nothing where the mean is better than the best value.
+        if (!climbing && kind != hpo::UtilityKind::pi && kind != hpo::UtilityKind::log_pi) CHECK(found.values < m / 2);
+        if (climbing) CHECK(found.gradients <= 2 * 16 + 2 * 9);
 
-          double mean, var, again_mean, again_var;
-          witness.inner.moments({found.u.data(), 5}, &mean, &var);
-          given.posterior.predict({found.u.data(), 1, 5}, &again_mean, &again_var, nullptr, nullptr);
-          CHECK_NEAR(mean, again_mean, 1e-9 * (1.0 + std::fabs(mean)));
-          CHECK_NEAR(var, again_var, 1e-9);
-          CHECK_NEAR(hpo::utility_value(u, mean, var), found.value, 1e-9 * (1.0 + std::fabs(found.value)));
-        }
+        double mean, var, again_mean, again_var;
+        witness.inner.moments({found.u.data(), 5}, &mean, &var);
+        given.posterior.predict({found.u.data(), 1, 5}, &again_mean, &again_var, nullptr, nullptr);
+        CHECK_NEAR(mean, again_mean, 1e-9 * (1.0 + std::fabs(mean)));
+        CHECK_NEAR(var, again_var, 1e-9);
+        CHECK_NEAR(hpo::utility_value(u, mean, var), found.value, 1e-9 * (1.0 + std::fabs(found.value)));
       }
     }
   }
@@ -231,7 +227,7 @@ TEST(rough_bounds_lose_no_candidate_of_a_continuous_space) {
   hpo::Posterior posterior;
   posterior.points = &points, posterior.V = &V, posterior.alpha = weights.alpha.data();
   posterior.mu = weights.mu, posterior.s2 = 1.0, posterior.threads = 2;
-  for (std::uint64_t seed = 0; seed < 6; ++seed)
+  for (std::uint64_t seed = 0; seed < 3; ++seed)
     for (const std::int64_t batches : {0, 1, 3}) {
       hpo::PosteriorScorer scorer(posterior, utility(hpo::UtilityKind::ucb), nullptr);
       hpo::SearchOptions options;
