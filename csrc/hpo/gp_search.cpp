@@ -35,6 +35,7 @@ void limit(SearchOptions& options, std::int64_t n) {
 
 // The local model has some thousand rows, and looks again at the end it chooses.
 void limit_local(SearchOptions& options) {
+  options.quasi_random = options.local = 128;
   options.starts = 16, options.ascent.batches = 8;
 }
 

@@ -18,6 +18,24 @@ Embedding scaled(const Columns& columns, const std::vector<double>& theta) {
   return embedding;
 }
 
+// Of each point the nearest row, then the second nearest, up to `count` that are not in `without` (sorted): points that
+// lie close share most of theirs.
+std::vector<std::int64_t> in_turn(const std::vector<std::vector<std::int64_t>>& nearest, std::int64_t count,
+                                  const std::vector<std::int64_t>& without) {
+  std::unordered_set<std::int64_t> taken;
+  std::vector<std::int64_t> rows;
+  std::size_t most = 0;
+  for (const auto& of_one : nearest) most = std::max(most, of_one.size());
+  for (std::size_t rank = 0; rank < most; ++rank)
+    for (const auto& of_one : nearest) {
+      if (static_cast<std::int64_t>(rows.size()) == count) return rows;
+      if (rank < of_one.size() && !std::binary_search(without.begin(), without.end(), of_one[rank]) &&
+          taken.insert(of_one[rank]).second)
+        rows.push_back(of_one[rank]);
+    }
+  return rows;
+}
+
 // What fails in sums over many rows is the fault of no single one.
 template <class F>
 auto without_row(F&& work) {
@@ -115,17 +133,9 @@ void Local::take_new(const Rows& data, int threads) {
     far_.V.build_some(matrix(far_), summary_.m(), INF, threads);
     summary_.conclude(far_.V, far_.pseudo, threads);
     summed_ = summary_.end();
-    const std::vector<double> best = best_told(data);
-    near_best_.clear();
-    add_nearest({best.data(), static_cast<std::int64_t>(best.size()) / data.U_nd.cols, data.U_nd.cols}, near_best_,
-                threads);
-    std::vector<std::int64_t> others;
-    if (static_cast<std::int64_t>(near_best_.size()) > NEAR_BEST) {
-      others.assign(near_best_.begin() + NEAR_BEST, near_best_.end());
-      near_best_.resize(NEAR_BEST);
-    }
+    near_best_ = near_best(data, threads);
     summary_.leave_out(data, near_best_, threads);
-    given(far_, others, data, threads);
+    given(far_, {}, data, threads);
     told_ = far_.points.n();
   }
   far_.points.truncate(told_);
@@ -153,17 +163,27 @@ std::vector<double> Local::best_told(const Rows& data) const {
   return U;
 }
 
-// Adds to `rows`, up to NEIGHBOURS, the nearest row of each point, then the second nearest: points that lie close share
-// most of theirs.
-void Local::add_nearest(Mat<const double> points, std::vector<std::int64_t>& rows, int threads) const {
-  std::unordered_set<std::int64_t> taken(rows.begin(), rows.end());
-  const auto nearest = neighbours_.nearest(points, NEIGHBOURS, summed_, threads);
-  for (std::int64_t r = 0; r < NEIGHBOURS; ++r)
-    for (const auto& of_one : nearest) {
-      if (static_cast<std::int64_t>(rows.size()) == NEIGHBOURS || r >= static_cast<std::int64_t>(of_one.size()))
-        continue;
-      if (taken.insert(of_one[r]).second) rows.push_back(of_one[r]);
-    }
+// In order, the rows near the best told.
+std::vector<std::int64_t> Local::near_best(const Rows& data, int threads) const {
+  const std::vector<double> best = best_told(data);
+  const std::int64_t count = static_cast<std::int64_t>(best.size()) / data.U_nd.cols;
+  std::vector<std::int64_t> rows =
+      in_turn(neighbours_.nearest({best.data(), count, data.U_nd.cols}, NEAR_BEST, summed_, threads), NEAR_BEST, {});
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+// The neighbours of these points that are not near the best.  None where the rows near the best are common.
+std::vector<std::int64_t> Local::own(Mat<const double> points, int threads) const {
+  auto nearest = neighbours_.nearest(points, OWN, summed_, threads);
+  for (auto& of_one : nearest) {
+    const std::int64_t common = std::count_if(of_one.begin(), of_one.end(), [&](std::int64_t row) {
+      return std::binary_search(near_best_.begin(), near_best_.end(), row);
+    });
+    const auto count = static_cast<std::int64_t>(of_one.size()), all = static_cast<std::int64_t>(near_best_.size());
+    if (AT_LEAST * common >= count && common * summed_ >= COMMON * all * count) of_one.clear();
+  }
+  return in_turn(nearest, OWN, near_best_);
 }
 
 // Builds a model of the pseudo-observations and, as they are, the rows near the best and these.
@@ -179,9 +199,8 @@ void Local::given(Model& model, std::vector<std::int64_t> rows, const Rows& data
 }
 
 Posterior& Local::near(const Rows& data, Mat<const double> points, int threads) {
-  std::vector<std::int64_t> rows = near_best_;
-  add_nearest(points, rows, threads);
-  rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(near_best_.size()));
+  std::vector<std::int64_t> rows = own(points, threads);
+  if (rows.empty()) return far_.posterior;
   for (std::int64_t row = summed_; row < data.U_nd.rows; ++row) rows.push_back(row);
   without_row([&] {
     given(near_, std::move(rows), data, threads);

@@ -20,13 +20,18 @@ namespace hpo {
 
 class Local {
  public:
-  // Rows that stand in a posterior as they are, and how many of them lie near the BEST rows told, whichever the points
-  // of interest: with neighbours of its own alone every point had a variance of its own, and a climb followed what
-  // changed from one set of neighbours to the next.  Where 400 trials had gathered, after 100,000 random ones with
-  // d = 10, the point found was worth 0.08 of the best with none of these, 0.50 with 256 and 0.78 with 448 (expected
-  // improvement, median of 8 asks).  Errors of the mean at random points of three functions with 384 were 1.11 to 1.14
-  // of those with none, and with 448 1.03 to 1.26 of those with 384.
-  static constexpr std::int64_t NEIGHBOURS = 512, NEAR_BEST = 384, BEST = 16;
+  // Rows that stand in every posterior as they are, those near the BEST rows told; and how many others near a point of
+  // interest, where COMMON does not hold.  The more rows all points have in common, the less mean and variance change
+  // from point to point for no other reason than that their neighbours do, which a search follows.  Where some hundred
+  // or thousand trials had gathered, after 10,000 random ones (d = 5 and 20) and 100,000 (d = 10), asks 500 to 3,126,
+  // the point found was worth this much of the best (expected improvement, median by state): with 384 and 128 0.00,
+  // 0.02, 0.05 and 0.85; with 1,024 and 128 1.00 up to 1,100 gathered, beyond 0.00, 0.08 and 0.19; with 1,024 and none
+  // where these are common 1.00 throughout.  Errors of the mean there, in posterior standard deviations of the exact
+  // model: 0.6 to 2.3 with 384 and 128, 0.3 to 1.3 with 1,024 (medians).
+  static constexpr std::int64_t NEAR_BEST = 1024, BEST = 16, OWN = 128;
+  // Rows near the best are common near a point where they are so many times as frequent among its nearest as among all
+  // rows, and at least every so manieth of its nearest.
+  static constexpr std::int64_t COMMON = 4, AT_LEAST = 16;
 
   // theta (b + 2) of a model whose inducing points the first `base` rows choose.
   Local(const Columns& columns, Kernel kind, bool constant_mean, std::vector<double> theta, std::int64_t base);
@@ -47,7 +52,7 @@ class Local {
   bool has(std::int64_t row) const {
     return row >= summed_ || std::binary_search(far_.rows.begin(), far_.rows.end(), row) || summary_.inducing(row);
   }
-  // The posterior given the neighbours of `points` as they are, in place of some of those near the best.
+  // The posterior given neighbours of `points` as they are, too; the far one where there are none to add.
   Posterior& near(const Rows& data, Mat<const double> points, int threads);
   // A point that counts as known, to a variance of 1e-6 s2, with the mean as its value; for the far posterior, and the
   // near ones to come.
@@ -87,7 +92,8 @@ class Local {
 
   void take_new(const Rows& data, int threads);
   std::vector<double> best_told(const Rows& data) const;
-  void add_nearest(Mat<const double> points, std::vector<std::int64_t>& rows, int threads) const;
+  std::vector<std::int64_t> near_best(const Rows& data, int threads) const;
+  std::vector<std::int64_t> own(Mat<const double> points, int threads) const;
   void given(Model& model, std::vector<std::int64_t> rows, const Rows& data, int threads);
   CovarianceMatrix matrix(const Model& model) const;
   void start(Model& model, const Rows& data) const;

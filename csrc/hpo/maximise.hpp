@@ -9,12 +9,11 @@
 //   64 values more                           where every point among these is to be avoided,
 //   of a scorer with rough ideas, in place of the first B batches: `rough_rounds` of gradients and ascent.lanes values,
 //   and in place of B batches later one of gradients and a value for each that climbs,
-//   and, of a scorer that first looks from afar, for each look its points and `last_batches` of gradients.
+//   and, of a scorer that first looks from afar, one value and `last_batches` of gradients.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -43,11 +42,8 @@ struct SearchOptions {
   std::int64_t alternations = 2;                     // of discrete search and climb
   std::int64_t enumerate_space = 2048;
   std::int64_t carry = 4;  // local optima handed to the next search
-  // Closer looks at the best end, and batches of the climb after each.  A look at several serves each of them less: of
-  // four histories of the local model (n = 10,000 and 100,000, d = 10 and 20), the points found with looks at 6 and
-  // then 1 were worth 0.74 to 0.93 of the best, at 3 and 1 0.87 to 0.97, at 1 and 1 0.86 to 0.98; a third look gave
-  // 0.01 to 0.04 more and cost 9 ms of 40 (expected improvement, medians of 11 to 20 asks).
-  std::int64_t looks = 2, last_batches = 8;
+  // Batches of the climb after the closer look at the best end.  A second look found nothing better.
+  std::int64_t last_batches = 8;
   // Rough ideas that a climb follows, each made around where the one before led, the batches of each, and how far it is
   // followed, in length scales.  At n = 2,500, on four functions with d = 5 and 20, 60 asks: 10 batches found 0.912 of
   // the best expected improvement, 15 0.916, and with a third idea 0.932 in 1.3 of the time; by all rows 0.873.
@@ -219,34 +215,27 @@ class Search {
       if (ends[i].value > starts[i].value) starts[i] = ends[i];
   }
 
-  // Climbs from the best of what a first look found, with closer looks at where it is, and forgets all values that
+  // Climbs from the best of what a first look found, with a closer look at where it is, and forgets all values that
   // were not seen so.
   std::vector<Start> finish(const std::vector<Start>& ends) {
     std::vector<Start> kept;  // best first; the later ones are starts for the next search
     for (const Start& end : ends)
       if (!pick().avoided(end.u.data())) kept.push_back(end);
     if (kept.empty()) return ends;
+    std::vector<Start> best(1, kept.front());
+    scorer_.look_closer({best.front().u.data(), 1, layout_.d});
+    scored_.clear();
+    best.front().row = -1;
+    best.front().exact = false;
+    settle(best);
     AscentOptions last = options_.ascent;
     last.batches = options_.last_batches;
-    std::vector<Start> best;
-    for (std::int64_t look = 0; look < options_.looks; ++look) {
-      if (look > 0 && same_bits(kept[0].u, kept[1].u)) break;  // it would be the same again
-      best.assign(1, kept.front());
-      scorer_.look_closer({best.front().u.data(), 1, layout_.d});
-      scored_.clear();
-      best.front().exact = false;
-      settle(best);
-      Ascent ascent(layout_, scorer_, input_.lengthscale, last);
-      ascent.climb(best, false, scored_);
-      result_.gradients += ascent.evaluations();
-      kept.insert(kept.begin(), best.front());
-    }
+    Ascent ascent(layout_, scorer_, input_.lengthscale, last);
+    ascent.climb(best, false, scored_);
+    result_.gradients += ascent.evaluations();
     remember(best);
+    kept.insert(kept.begin(), best.front());
     return kept;
-  }
-
-  static bool same_bits(const std::vector<double>& p, const std::vector<double>& q) {
-    return std::memcmp(p.data(), q.data(), p.size() * sizeof(double)) == 0;
   }
 
   // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the

@@ -28,17 +28,16 @@ class Pick {
   // few: then of other points, drawn evenly, and at last, in a finite space, all in turn. If the space has no other
   // point: of the best.
   std::int64_t row() {
-    prune();
+    prune([&](std::int64_t row) { return !avoided(scored_.point(row)); });
     const std::int64_t free = best_free(0);
     if (free >= 0) return free;
     const std::int64_t first = scored_.n();
-    const std::int64_t best = scored_.ranked().front();
     look_for_free();
     scored_.score();
     const std::int64_t other = best_free(first);
     if (other >= 0) return other;
-    scored_.make_exact({best});
-    return best;
+    prune([](std::int64_t) { return true; });
+    return scored_.ranked().front();
   }
 
  private:
@@ -60,16 +59,17 @@ class Pick {
     return true;
   }
 
-  // Of the bounds that are above the best value of a free point, some become values, until there are none: what is
-  // returned is what the values of all would give.
-  void prune() {
+  // Of the bounds that are above the best value of the rows that count, some become values, until there are none: what
+  // is returned is what the values of all would give.
+  template <class Counts>
+  void prune(Counts&& counts) {
     for (;;) {
       double best = -std::numeric_limits<double>::infinity();
       std::vector<std::int64_t> above;
       for (std::int64_t row = 0; row < scored_.n(); ++row)
-        if (scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) best = scored_.value(row);
+        if (scored_.exact(row) && scored_.value(row) > best && counts(row)) best = scored_.value(row);
       for (std::int64_t row = 0; row < scored_.n(); ++row)
-        if (!scored_.exact(row) && scored_.value(row) > best && !avoided(scored_.point(row))) above.push_back(row);
+        if (!scored_.exact(row) && scored_.value(row) > best && counts(row)) above.push_back(row);
       if (above.empty()) return;
       if (tighten(above)) continue;
       const std::size_t count = std::min(above.size(), static_cast<std::size_t>(lanes_));

@@ -28,7 +28,8 @@ struct Scorer {
   }
 
   // Gives the values of these points, and another scorer, much cheaper, that has the same values and slopes there. What
-  // that gives as bounds are bounds of this one's values too.  It holds until the next call; null where there is none.
+  // that gives as bounds are bounds of this one's values too (see Nearby::posterior for the one exception).  It holds
+  // until the next call; null where there is none.
   virtual Scorer* rough(Mat<const double>, double*) { return nullptr; }
 
   // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.

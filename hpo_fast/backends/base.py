@@ -51,14 +51,14 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     The neighbours of some points: the nearest row of each, then the second nearest, and so on, of those before the
     tail that are not inducing, by the squared distance r2 in single precision, of equal ones the first. B: the 16 rows
     of the smallest w before the tail, of equal ones the first.
-    Near points X the rows R stand as they are: the tail, the first 384 neighbours of B, and neighbours of X, 512 of
-    both together. Far from all: the tail and the first 512 neighbours of B. What R brought to the sums is taken out of
-    P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given the
-    pseudo-observations, then R in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the average
-    over a cluster of noisy rows; without those of B, the variance around the best changes from point to point.)
-    predict and score are near each point by itself; sample is near all its points together. maximise searches far from
-    all first, then near some of the best points together; its values, mean and var are those near the points that it
-    looked at last. Fit.log_likelihood is that of the rows summed; log_likelihood that of K of all rows.
+    Far from all, the rows R stand as they are: the tail and the first 1024 neighbours of B. Near points X so do some of
+    their neighbours, up to the 128th of each, at most 128 that are not in R yet. What R brought to the sums is taken
+    out of P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given
+    the pseudo-observations, then R in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the
+    average over a cluster of noisy rows; without those of B, mean and variance around the best change from point to
+    point.) predict and score are near each point by itself; sample is near all its points together. maximise searches
+    far from all first, then near the best point; its values, mean and var are those near the point that it looked at.
+    Fit.log_likelihood is that of the rows summed; log_likelihood that of K of all rows.
     append, truncate and set_theta compute no covariance. NumericalError comes from the verb that needs one, its row -1.
 
 Everything after any sequence of append, truncate and set_theta is a function of (U, Y, noise, theta) alone, and, of the
@@ -361,5 +361,5 @@ class Surrogate(Protocol):
 
         Cost: O(m n^2) with m some hundred candidates and steps of the ascent, in the compiled core from 2,048
         observations on some dozen where all blocks are continuous, with O(n d) and 512^2 for each of the others; of the
-        local model with some thousand rows in place of n, and O(n d) for each of two closer looks.
+        local model with some thousand rows in place of n, and O(n d) for the closer look.
         """

@@ -396,9 +396,9 @@ class GaussianProcess:
             answer, evaluate = self._given(utility, None, waiting, best)
             found = search.run(evaluate, by_mean, starts, waiting, avoid)
             if self._exact is None:
-                looked = search.free(np.concatenate([search.chosen[None, :], found]), waiting, avoid)
+                looked = search.free(np.concatenate([search.chosen[None, :], found]), waiting, avoid)[:1]
                 answer, evaluate = self._given(utility, looked, waiting, best)
-                found = search.refine(evaluate, looked, waiting, avoid)
+                found = search.refine(evaluate, looked, found, waiting, avoid)
             optima = found if i == 0 else optima
             u = search.chosen
             mean, var = answer(u[None, :])

@@ -26,8 +26,9 @@ Rows = npt.NDArray[np.intp]
 
 INDUCING, FEWER, FEWER_FROM = 512, 256, 8192
 SUMMED = 65536  # rows of the base that are summed, at most
-NEIGHBOURS, NEAR_BEST = 512, 384  # rows that stand as they are, and of them those near the best told
-BEST = 16  # of the best told
+NEAR_BEST, BEST = 1024, 16  # rows that stand as they are near the best told, and how many those are
+OWN = 128  # rows more near other points, where those near the best are not COMMON
+COMMON, AT_LEAST = 4, 16  # times as frequent as among all rows, and every so manieth
 PANEL = 64
 REDUNDANT = 1e-6  # of s2: a point with less variance, given the inducing ones before it, is none of them
 JITTER = 1e-8  # of s2, on the diagonal of K_mm
@@ -100,8 +101,8 @@ class Local:
         return self._given(self._as_they_are(self._near_best), pending)
 
     def near(self, points: Array, pending: Array) -> Posterior:
-        """The same, but fewer of the rows near the best, and the rows nearest to `points` (a, d)."""
-        return self._given(self._as_they_are(self._with_nearest(points, self._near_best[:NEAR_BEST])), pending)
+        """The same, and the rows nearest to `points` (a, d)."""
+        return self._given(self._as_they_are(self._near_best + self._own(points)), pending)
 
     def has(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Whether the far posterior knows the observations of these rows, and not their share of the sums alone."""
@@ -111,14 +112,23 @@ class Local:
     def _near_best(self) -> list[int]:
         """Those nearest to the rows of the smallest values, of equal ones the first."""
         before = self._w[: len(self._U) - len(self._tail)]
-        return self._with_nearest(self._U[np.argsort(before, kind="stable")[:BEST]], [])
+        return self._in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], NEAR_BEST), NEAR_BEST, [])
 
-    def _with_nearest(self, points: Array, rows: list[int]) -> list[int]:
-        """`rows`, and up to NEIGHBOURS in all the nearest of each point, then the second nearest, and so on."""
-        tail = len(self._U) - len(self._tail)
-        nearest = (near[near < tail][:NEIGHBOURS].tolist() for near in (self._nearest(p[None, :]) for p in points))
-        found = dict.fromkeys(rows) | dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank)
-        return [row for row in found if row is not None][:NEIGHBOURS]
+    def _own(self, points: Array) -> list[int]:
+        """The neighbours of `points` that are not near the best; none of those near which these are common."""
+        best, tail = self._near_best, len(self._U) - len(self._tail)
+        nearest = []
+        for rows in self._nearest(points, OWN):
+            common = len(set(rows) & set(best))
+            if AT_LEAST * common < len(rows) or common * tail < COMMON * len(best) * len(rows):
+                nearest.append(rows)
+        return self._in_turn(nearest, OWN, best)
+
+    def _in_turn(self, nearest: list[list[int]], count: int, without: list[int]) -> list[int]:
+        """The nearest row of each point, then the second nearest, up to `count` that are not in `without`."""
+        taken = set(without)
+        found = dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank)
+        return [row for row in found if row is not None and row not in taken][:count]
 
     def _as_they_are(self, rows: list[int]) -> Rows:
         return np.concatenate([np.array(sorted(rows), dtype=np.intp), self._tail])
@@ -173,7 +183,13 @@ class Local:
             noise,
         )
 
-    def _nearest(self, point: Array) -> Rows:
+    def _nearest(self, points: Array, count: int) -> list[list[int]]:
+        """Of each point the `count` nearest of the rows before the tail."""
+        tail = len(self._U) - len(self._tail)
+        found = (self._by_distance(point[None, :]) for point in points)
+        return [rows[rows < tail][:count].tolist() for rows in found]
+
+    def _by_distance(self, point: Array) -> Rows:
         """All rows that are no inducing ones, the nearest to `point` (1, d) first, in single precision."""
         kernel, single = self._kernel, np.float32
         r2 = np.zeros(len(self._U), dtype=single)

@@ -68,8 +68,8 @@ class Search:
         self.chosen = self._first_free(evaluate, order, np.concatenate([pending, avoid]))
         return self._distinct(optima, self._n_starts)
 
-    def refine(self, evaluate: Evaluate, starts: Array, pending: Array, avoid: Array) -> Array:
-        """Climbs from `starts` (s, d) alone, with discrete blocks held; otherwise as `run`."""
+    def refine(self, evaluate: Evaluate, starts: Array, others: Array, pending: Array, avoid: Array) -> Array:
+        """Climbs from `starts` (s, d) alone, with discrete blocks held; otherwise as `run`, `others` last."""
         values = evaluate(starts, False)[0]
         ends = []
         for u, value in zip(starts, values, strict=True):
@@ -78,7 +78,7 @@ class Search:
         ends.sort(key=lambda end: -end[1])
         optima = np.array([u for u, _ in ends])
         self.chosen = self._first_free(evaluate, optima, np.concatenate([pending, avoid]))
-        return self._distinct(optima, self._n_starts)
+        return self._distinct(np.concatenate([optima, others]), self._n_starts)
 
     def free(self, U: Array, pending: Array, avoid: Array) -> Array:
         """The points of U (m, d) that may be chosen; where there are none, the first."""

@@ -150,10 +150,12 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
     """Read m rows of numbers into a new array; None and what is masked become NaN, and so does a row that is None."""
     rows = told
     if not isinstance(told, np.ndarray) or np.ma.is_masked(told) or (told.dtype.kind == "O" and told.size):
-        rows = _python_numbers(_listed(_items(told) if isinstance(told, np.ndarray) else told, argument))
-    if width > 1 and isinstance(rows, list):
-        rows = [[None] * width if row is None else row for row in rows]
+        rows = _listed(_items(told) if isinstance(told, np.ndarray) else told, argument)
     try:
+        if isinstance(rows, list):
+            rows = _python_numbers(rows)
+            if width > 1:
+                rows = [[None] * width if row is None else row for row in rows]
         wrong = _no_number(rows)
         if wrong is not None:  # that NumPy would take for one
             raise ValueError(f"a {wrong}")
@@ -161,7 +163,7 @@ def _table(told: Any, m: int, width: int, argument: str) -> FloatArray:
         if raw.dtype.kind not in "fiuO":
             raise ValueError(f"an array of {raw.dtype}")
         table = _doubles(raw)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is what torch raises for a tensor with a gradient
         raise StudyError(
             f"{argument} must hold {'a number' if width == 1 else f'{width} numbers'} for each trial, but got {error}."
         ) from None

@@ -375,3 +375,21 @@ def test_a_masked_parameter_is_missing(make: Make) -> None:
     with pytest.raises(SpaceError):
         study.add_trial({"kind": "a", "x": np.ma.array(0.25, mask=True)}, 1.0)
     assert len(study.trials) == 2
+
+
+class Elsewhere:
+    """A number that NumPy cannot read, such as a tensor on a device or one with a gradient."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __array__(self, *_args: object, **_options: object) -> np.ndarray:
+        raise self._error
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError, RuntimeError])
+def test_numbers_that_numpy_cannot_read_are_refused(kind: type[Exception]) -> None:
+    study = Study(Space(x=Float(0.0, 1.0)))
+    with pytest.raises(StudyError, match="values must hold a number for each trial, but got copy it first"):
+        study.add_trials({"x": np.array([0.1])}, [Elsewhere(kind("copy it first"))])
+    assert study.total_trials == 0
