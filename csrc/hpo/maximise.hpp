@@ -221,7 +221,7 @@ class Search {
     std::vector<Start> kept;  // best first; the later ones are starts for the next search
     for (const Start& end : ends)
       if (!pick().avoided(end.u.data())) kept.push_back(end);
-    if (kept.empty()) return ends;
+    if (kept.empty()) kept.push_back(start_at(pick().row()));
     std::vector<Start> best(1, kept.front());
     scorer_.look_closer({best.front().u.data(), 1, layout_.d});
     scored_.clear();

@@ -37,6 +37,8 @@ class Pick {
     const std::int64_t other = best_free(first);
     if (other >= 0) return other;
     prune([](std::int64_t) { return true; });
+    for (const std::int64_t row : scored_.ranked())
+      if (scored_.exact(row)) return row;  // a bound may be equal
     return scored_.ranked().front();
   }
 

@@ -51,13 +51,15 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     The neighbours of some points: the nearest row of each, then the second nearest, and so on, of those before the
     tail that are not inducing, by the squared distance r2 in single precision, of equal ones the first. B: the 16 rows
     of the smallest w before the tail, of equal ones the first.
-    Far from all, the rows R stand as they are: the tail and the first 1024 neighbours of B. Near points X so do some of
-    their neighbours, up to the 128th of each, at most 128 that are not in R yet. What R brought to the sums is taken
-    out of P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are those of the exact model given
-    the pseudo-observations, then R in the order of rows. (The nearest alone, Vecchia 1988, lose a trend, and the
-    average over a cluster of noisy rows; without those of B, mean and variance around the best change from point to
-    point.) predict and score are near each point by itself; sample is near all its points together. maximise searches
-    far from all first, then near the best point; its values, mean and var are those near the point that it looked at.
+    Far from all, the rows R stand as they are: the tail and N, the first 1024 neighbours of B. Near points X so do some
+    of theirs: of each point the first 128, and in all at most 128 that are not in N, in their order; but none for a
+    point whose share of rows in N among these is at least 1/16, and 4 times |N| / (rows before the tail). What R
+    brought to the sums is taken out of P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are
+    those of the exact model given the pseudo-observations, then R in the order of rows. (The nearest alone, Vecchia
+    1988, lose a trend, and the average over a cluster of noisy rows; without those of B, mean and variance around the
+    best change from point to point.) predict and score are near each point by itself; sample is near all its points
+    together. maximise searches far from all first, then near the best point; its values, mean and var are those near
+    the point that it looked at.
     Fit.log_likelihood is that of the rows summed; log_likelihood that of K of all rows.
     append, truncate and set_theta compute no covariance. NumericalError comes from the verb that needs one, its row -1.
 

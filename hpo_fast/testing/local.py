@@ -257,10 +257,9 @@ class LocalContract(LocalKit):
                 assert_representable(space, found.optima)
                 again = handle.maximise(Utility(kind), 1, None, (5, 6))
                 assert np.array_equal(found.U, again.U, equal_nan=True), f"one key, two answers on {name}"
-                # The neighbours are those of where the last climb began; all rows that repeat a point are near some.
-                mean, var = handle.predict(found.U)
-                assert_close(found.mean, mean, 0.1, f"the mean on {name}")
-                assert found.var[0, 0] >= 0.9 * var[0, 0], f"less variance than with neighbours of its own on {name}"
+                # So few rows all lie near the best: no point has neighbours to add.
+                for a, b, what in zip((found.mean, found.var), handle.predict(found.U), _PARTS, strict=False):
+                    assert_close(a, b, CLOSE, f"{what} of the point found on {name}")
 
     def test_pending_points_lower_the_variance(self) -> None:
         space = self.spaces()["floats"]

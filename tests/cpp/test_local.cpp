@@ -74,6 +74,29 @@ TEST(local_search_in_mixed_spaces) {
   for (const double x : draws) CHECK(std::isfinite(x));
 }
 
+// So many rows that not all lie near the best: points have neighbours of their own, and models of their own.
+TEST(local_neighbours_of_ones_own) {
+  constexpr std::int64_t n = 1500;
+  const History h(n + 10);
+  GaussianProcess at_once(h.arrays, local(2)), gone(h.arrays, local(2));
+  for (GaussianProcess* gp : {&at_once, &gone}) gp->set_theta({gp->theta().data(), 7}, 64);
+  h.tell(at_once, 0, n);
+  h.tell(gone, 0, n + 5);
+  predict(gone, h.points(n, 1));
+  gone.truncate(n);
+  const auto expected = predict(at_once, h.points(n, 2));
+  CHECK(expected == predict(gone, h.points(n, 2)));
+  std::vector<double> draws(2 * 2);
+  at_once.sample(h.points(n, 2), 2, {1, 2}, draws.data());
+  for (const double x : draws) CHECK(std::isfinite(x));
+  const auto far_away = [&](GaussianProcess& gp) {
+    return gp.maximise({hpo::UtilityKind::ucb, 10.0}, 2, h.points(1, 1), {3, 4}, h.points(5, 2), true);
+  };
+  const auto found = far_away(at_once), again = far_away(gone);
+  CHECK(found.values == again.values && found.var[0] > 0.0 && found.var[1] > 0.0);
+  CHECK(expected == predict(at_once, h.points(n, 2)));
+}
+
 TEST(local_refit_in_pieces) {
   const History h(260);
   GaussianProcess at_once(h.arrays, local(1)), in_pieces(h.arrays, local(2));

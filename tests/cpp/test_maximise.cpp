@@ -622,8 +622,34 @@ TEST(maximise_finds_the_last_free_point_of_a_larger_space) {
   Run run;
   run.avoid = {&known};
   CHECK(Run::same(run(fake, 5).u, last));
+  // Also with a closer look at it: Run sees whether the value is that of the point.
+  Glance glance(layout, fake.f);
+  CHECK(Run::same(run(glance, 5).u, last) && glance.looks == 1);
   known.insert(last.data());
   CHECK(known.contains(run(fake, 5).u.data()));
+  run(glance, 5);
+  CHECK(glance.looks == 2);
+}
+
+TEST(maximise_returns_the_best_where_all_points_are_known) {
+  LayoutBuilder s;
+  s.ordered(50), s.categorical(50), s.ordered(40);
+  const Layout layout = s.build();
+  const auto f = [&](const double* u, double* g) {
+    if (g != nullptr) g[0] = -2.0 * (u[0] - 0.3), g[1] = 0.0, g[2] = -0.4 * (u[2] - 0.6);
+    return -(u[0] - 0.3) * (u[0] - 0.3) - 0.2 * (u[2] - 0.6) * (u[2] - 0.6) +
+           (layout.index_of(1, u[1]) == 44 ? 0.1 : 0.0);
+  };
+  KnownPoints known(layout);
+  Point u(3);
+  double best = -kInf;
+  layout.first_point(u.data());
+  do known.insert(u.data()), best = std::max(best, f(u.data(), nullptr));
+  while (layout.next_point(u.data()));
+  Run run;
+  run.avoid = {&known};
+  Doubled doubled(layout, f);  // most candidates have bounds alone, which are above the best value
+  CHECK(run(doubled, 5).value == best);
 }
 
 TEST(maximise_avoids_known_points_beside_continuous_ones) {
