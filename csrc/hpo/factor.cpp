@@ -115,7 +115,7 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
       double* Ap = Ac + pp * PANEL * LANES;
       const std::int64_t height = std::min(PANEL, first - pp * PANEL);
       k.panel_product(panel(pp), height, stride(pp), pp * PANEL, Cc, Ap, LANES);
-      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(stride(pp), first), Ap, LANES, Uc);
+      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES, Uc);
     }
   });
   for (std::int64_t t = 1; t < shares; ++t)
@@ -181,7 +181,7 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
   const double scale = pivot > 0.0 ? 1.0 / std::sqrt(pivot) : 0.0;
   for (std::int64_t j = 0; j < i; ++j) V[j] = -scale * u[j];
   V[i] = scale;
-  std::fill(V + i + 1, V + stride(p), 0.0);
+  std::fill(V + i + 1, V + width(p), 0.0);
   ++n_;
 }
 
@@ -239,6 +239,17 @@ void Factor::inverse(double* out, std::int64_t ld, int threads) const {
     for (std::int64_t i = 0; i < height; ++i)
       for (std::int64_t l = 0; l < lanes; ++l)
         if (i <= j0 + l) out[i * ld + j0 + l] = out[(j0 + l) * ld + i] = U[i * LANES + l];
+  });
+}
+
+void Factor::order_in_tiles(int threads) {
+  parallel_for(threads, panels(), [&](std::int64_t p, int) {
+    const std::int64_t ld = stride(p);
+    double* V = panels_[p].data();
+    const std::vector<double> rows_of(V, V + rows(p) * ld);
+    for (std::int64_t J = 0; J <= p; ++J)
+      for (std::int64_t r = 0; r < rows(p); ++r)
+        std::memcpy(V + (J * PANEL + r) * PANEL, rows_of.data() + r * ld + J * PANEL, PANEL * sizeof(double));
   });
 }
 

@@ -41,6 +41,7 @@ double Likelihood::advance(double work, int threads) {
       weights_.compute(V_, data_->w_n, data_->constant_mean, threads);
       partial_.assign(want_gradient_ ? V_.panels() * stride() : 0, 0.0);
       stage_ = want_gradient_ ? Stage::gradient : Stage::done;
+      if (want_gradient_) V_.order_in_tiles(n < THREADED_FROM ? 1 : threads);
     }
     if (done >= work) return done;
   }
@@ -77,10 +78,9 @@ void Likelihood::add_block_row(std::int64_t I) {
   for (std::int64_t J = 0; J <= I; ++J) {
     std::memset(T, 0, sizeof(T));
     for (std::int64_t p = I; p < panels; ++p) {
-      const double* V = V_.panel(p);
       for (std::int64_t c = 0; c < CHUNKS; ++c)
-        k.panel_transposed(V + i0, V_.rows(p), V_.stride(p), p == I ? 0 : PANEL, rows, V + J * PANEL + c * LANES,
-                           V_.stride(p), T + c * PANEL * LANES);
+        k.panel_transposed(V_.tile(p, I), V_.rows(p), PANEL, p == I ? 0 : PANEL, rows, V_.tile(p, J) + c * LANES, PANEL,
+                           T + c * PANEL * LANES);
     }
     const double half = I == J ? 0.5 : 1.0;  // the tile on the diagonal holds each pair twice
     for (std::int64_t c = 0; c < CHUNKS; ++c) {

@@ -167,8 +167,9 @@ std::vector<double> Local::best_told(const Rows& data) const {
 std::vector<std::int64_t> Local::near_best(const Rows& data, int threads) const {
   const std::vector<double> best = best_told(data);
   const std::int64_t count = static_cast<std::int64_t>(best.size()) / data.U_nd.cols;
+  const std::int64_t most = summed_ > MORE_UNTIL ? NEAR_BEST : std::clamp(summed_ / 2, NEAR_BEST, MOST_NEAR_BEST);
   std::vector<std::int64_t> rows =
-      in_turn(neighbours_.nearest({best.data(), count, data.U_nd.cols}, NEAR_BEST, summed_, threads), NEAR_BEST, {});
+      in_turn(neighbours_.nearest({best.data(), count, data.U_nd.cols}, most, summed_, threads), most, {});
   std::sort(rows.begin(), rows.end());
   return rows;
 }
@@ -181,7 +182,8 @@ std::vector<std::int64_t> Local::own(Mat<const double> points, int threads) cons
       return std::binary_search(near_best_.begin(), near_best_.end(), row);
     });
     const auto count = static_cast<std::int64_t>(of_one.size()), all = static_cast<std::int64_t>(near_best_.size());
-    if (AT_LEAST * common >= count && common * summed_ >= COMMON * all * count) of_one.clear();
+    if (AT_LEAST * common >= count && 2 * common * summed_ >= std::min(2 * COMMON * all, summed_ + all) * count)
+      of_one.clear();
   }
   return in_turn(nearest, OWN, near_best_);
 }

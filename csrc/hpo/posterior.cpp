@@ -74,7 +74,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
         k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K + c * work.size, A, LANES);
         k.add_squares(A, V->rows(p), work.partial_q.data() + (t * work.chunks + c) * LANES);
         if (gradient)
-          k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->stride(p), n), A, LANES,
+          k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->width(p), n), A, LANES,
                              Uacc + (t * work.chunks + c) * work.size);
       }
     }

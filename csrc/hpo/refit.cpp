@@ -13,6 +13,8 @@ namespace hpo {
 namespace {
 // A fit is as good as a hundredth of a nat; more would be spent on what the next trial changes anyway.
 constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
+// From where a coarse fit ended the first step is short: one as long as from anywhere falls behind the start again.
+constexpr double FINE_STEP = 0.25;
 constexpr double INF = std::numeric_limits<double>::infinity();
 }  // namespace
 
@@ -68,7 +70,8 @@ Refit::Refit(const Columns& columns, FitSettings settings, const Observed& all, 
   if (n_ > ALL) fine_ = FitData(all, MOST);
   stage_ = Stage::coarse;
   const std::vector<double> mode = boxed(prior_mode(b_));
-  start(mode == theta_ ? std::vector<std::vector<double>>{theta_} : std::vector<std::vector<double>>{theta_, mode});
+  start(mode == theta_ ? std::vector<std::vector<double>>{theta_} : std::vector<std::vector<double>>{theta_, mode},
+        FIT_OPTIONS.first_step);
 }
 
 std::vector<double> Refit::full(const double* theta) const {
@@ -84,10 +87,12 @@ double Refit::with_prior(double log_likelihood, const double* theta, double* gra
   return log_likelihood + Prior(b_)(b_, theta, !settings_.fixed_noise, gradient);
 }
 
-void Refit::start(const std::vector<std::vector<double>>& starts) {
+void Refit::start(const std::vector<std::vector<double>>& starts, double first_step) {
   const std::int64_t p = b_ + 2;
+  LbfgsbOptions options = FIT_OPTIONS;
+  options.first_step = first_step;
   search_ = std::make_unique<LockStep>(2, p, Vec<const double>{settings_.lower.data(), p},
-                                       Vec<const double>{settings_.upper.data(), p}, Vec<const double>{}, FIT_OPTIONS);
+                                       Vec<const double>{settings_.upper.data(), p}, Vec<const double>{}, options);
   std::vector<double> rows;
   for (const auto& t : starts) rows.insert(rows.end(), t.begin(), t.end());
   search_->start({rows.data(), static_cast<std::int64_t>(starts.size()), p});
@@ -166,7 +171,7 @@ double Refit::advance(double work, int threads) {
       if (compared_ == 0) begun_ = -f_[0];
       if (compared_ == 1) {
         value_ = -f_[0];
-        start({begun_ > value_ ? theta_ : found_});
+        start({begun_ > value_ ? theta_ : found_}, FINE_STEP);
         found_.clear();
         stage_ = Stage::fine;
       }

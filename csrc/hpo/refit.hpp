@@ -44,7 +44,7 @@ class Refit {
  public:
   static constexpr std::int64_t ALL =
       256;  // below it a factorisation gains nothing from a second thread, and a start does
-  static constexpr std::int64_t MOST = 2560;  // an evaluation takes some 17e9 operations
+  static constexpr std::int64_t MOST = 2048;  // an evaluation takes some 9e9 operations
 
   // Copies of `all` what it needs; theta (b + 2) is where it begins.
   Refit(const Columns& columns, FitSettings settings, const Observed& all, std::vector<double> theta);
@@ -85,7 +85,7 @@ class Refit {
   static std::int64_t coarse(std::int64_t n) { return std::min<std::int64_t>(std::max(n / 4, ALL), 640); }
   std::vector<double> full(const double* theta) const;
   double with_prior(double log_likelihood, const double* theta, double* gradient) const;
-  void start(const std::vector<std::vector<double>>& starts);
+  void start(const std::vector<std::vector<double>>& starts, double first_step);
   void end_search();
   double climb_coarse(int threads);
   double advance_evaluation(const double* theta, bool gradient, double work, int threads);

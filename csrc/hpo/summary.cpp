@@ -119,7 +119,7 @@ std::int64_t Summary::project(const Rows& data, const std::vector<std::int64_t>&
       const std::int64_t height = V_.rows(panel), stride = V_.stride(panel);
       k.panel_product(V_.panel(panel), height, stride, panel * PANEL, K, A, LANES);
       k.add_squares(A, height, q);
-      k.panel_transposed(V_.panel(panel), height, stride, panel * PANEL, std::min(stride, m()), A, LANES, U);
+      k.panel_transposed(V_.panel(panel), height, stride, panel * PANEL, std::min(V_.width(panel), m()), A, LANES, U);
     }
     for (std::int64_t l = 0; l < LANES; ++l)
       lambda_[c * LANES + l] = l < lanes ? std::max(0.0, s2_ - q[l]) + data.noise(rows[c * LANES + l]) : 1.0;

@@ -27,6 +27,7 @@ Rows = npt.NDArray[np.intp]
 INDUCING, FEWER, FEWER_FROM = 512, 256, 8192
 SUMMED = 65536  # rows of the base that are summed, at most
 NEAR_BEST, BEST = 1024, 16  # rows that stand as they are near the best told, and how many those are
+MOST_NEAR_BEST, MORE_UNTIL = 2048, 5000  # of at most so many rows up to half
 OWN = 128  # rows more near other points, where those near the best are not COMMON
 COMMON, AT_LEAST = 4, 16  # times as frequent as among all rows, and every so manieth
 PANEL = 64
@@ -112,15 +113,19 @@ class Local:
     def _near_best(self) -> list[int]:
         """Those nearest to the rows of the smallest values, of equal ones the first."""
         before = self._w[: len(self._U) - len(self._tail)]
-        return self._in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], NEAR_BEST), NEAR_BEST, [])
+        most = NEAR_BEST
+        if len(before) <= MORE_UNTIL:
+            most = min(max(most, len(before) // 2), MOST_NEAR_BEST)
+        return self._in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], most), most, [])
 
     def _own(self, points: Array) -> list[int]:
         """The neighbours of `points` that are not near the best; none of those near which these are common."""
         best, tail = self._near_best, len(self._U) - len(self._tail)
+        least = min(2 * COMMON * len(best), tail + len(best))  # twice the least share, in rows before the tail
         nearest = []
         for rows in self._nearest(points, OWN):
             common = len(set(rows) & set(best))
-            if AT_LEAST * common < len(rows) or common * tail < COMMON * len(best) * len(rows):
+            if AT_LEAST * common < len(rows) or 2 * common * tail < least * len(rows):
                 nearest.append(rows)
         return self._in_turn(nearest, OWN, best)
 
