@@ -97,6 +97,9 @@ class GaussianProcess:
             ValueError: wrong shape, or a value that is not finite.
             NumericalError: the covariance is not positive definite, even with jitter; the object is unchanged.
 
+        A bulk, half of all rows then told and 1,000 in all or more, leaves the covariance, and so its NumericalError
+        and its O(n^3), to the first method that needs it: rows that have none are then to be taken back by `truncate`.
+
         Cost: O(q n^2).
         """
         points = self._points(U)

@@ -102,20 +102,26 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
     for (std::int64_t i = 0; i < rows; ++i)
       std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
   };
-  // A chunk a task, from its covariances on, which are then where its thread needs them; or, where there is one chunk
-  // alone, a share of the older rows.
+  // A thread takes chunks from their covariances on, which are then where it needs them, all its chunks in one reading
+  // of the older rows; or, where there is one chunk alone, a share of these.
   if (shares > 1) fill(0);
   const std::int64_t older = (first + PANEL - 1) / PANEL;
-  parallel_for(threads, chunks * shares, [&](std::int64_t task, int) {
-    const std::int64_t c = task / shares, share = task % shares;
-    if (shares == 1) fill(c);
-    double *Cc = C + c * size, *Ac = A + c * size, *Uc = U + task * size;
-    std::memset(Uc, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
+  const std::int64_t groups = std::min<std::int64_t>(chunks, threads);
+  parallel_for(threads, groups * shares, [&](std::int64_t task, int) {
+    const std::int64_t group = task / shares, share = task % shares;
+    const std::int64_t c0 = chunks * group / groups, c1 = chunks * (group + 1) / groups;
+    for (std::int64_t c = c0; c < c1; ++c) {
+      if (shares == 1) fill(c);
+      std::memset(U + (c * shares + share) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
+    }
     for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
-      double* Ap = Ac + pp * PANEL * LANES;
       const std::int64_t height = std::min(PANEL, first - pp * PANEL);
-      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, Cc, Ap, LANES);
-      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES, Uc);
+      for (std::int64_t c = c0; c < c1; ++c) {
+        double* Ap = A + c * size + pp * PANEL * LANES;
+        k.panel_product(panel(pp), height, stride(pp), pp * PANEL, C + c * size, Ap, LANES);
+        k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES,
+                           U + (c * shares + share) * size);
+      }
     }
   });
   for (std::int64_t t = 1; t < shares; ++t)

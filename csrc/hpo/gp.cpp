@@ -10,6 +10,9 @@ namespace hpo {
 
 namespace {
 constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
+// An append after which there are so many rows, half of them new or more, leaves the factor to the verb that needs it,
+// and so do those that follow: after a bulk that is most often a refit, and theta another one.
+constexpr std::int64_t BULK = 1000;
 }  // namespace
 
 GaussianProcess::GaussianProcess(const LayoutArrays& layout, const GpConfig& config)
@@ -65,6 +68,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
                                   "standard error");
   }
   const std::int64_t before = n(), failed_before = failed_.n();
+  const bool later = now_.V.n() < before || (Y.n >= before && before + Y.n >= BULK);
   try {
     push(U.data, Y.data, known.data, Y.n);
     if (local_with(before) && begins_with(n()) <= before) {
@@ -73,7 +77,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
       freeze();
     } else {
       renew_warp();
-      catch_up(now_, n());
+      if (!later) catch_up(now_, n());
     }
     rank(before);
     for (std::int64_t i = before; i < n(); ++i)
@@ -113,21 +117,17 @@ void GaussianProcess::truncate(std::int64_t n) {
     if (next_) next_->model = Conditioned(columns_);
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
     rank(0);
-    if (is_local()) {
-      freeze();
-    } else {
-      renew_warp();
-      catch_up(now_, this->n());
-    }
+    is_local() ? freeze() : renew_warp();  // the next verb brings the factor back
     throw;
   }
   told_.truncate(std::min(n, told_.n()));
   failed_.truncate(failed);
 }
 
-// Back to the first n observations.  They were in the model before, so the guard passes them again (but for known
+// Back to the first n observations.  Where they were in the model before, the guard passes them again (but for known
 // variances at another scale of the values, see renew_warp).
 void GaussianProcess::cut(std::int64_t n) {
+  const bool later = !is_local() && now_.V.n() < n;
   U_.resize(n * d());
   Y_.resize(n);
   known_.resize(n);
@@ -149,7 +149,7 @@ void GaussianProcess::cut(std::int64_t n) {
     model->noise.resize(n);
     model->V.truncate(matrix(*model), n, config_.threads);
   }
-  catch_up(now_, n);
+  if (!later) catch_up(now_, n);
 }
 
 // Warps the values anew; where that moves the quantised scale of known variances, the diagonal of K changes and the
@@ -200,14 +200,22 @@ void GaussianProcess::embed(Conditioned& model, std::int64_t n) {
   }
 }
 
-// The same, and extends the factor by them.  O(q n^2).
+// The same, and extends the factor by them; where that fails, the model is as it was.  O(q n^2).
 void GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
-  embed(model, n);
-  model.V.extend(matrix(model), n, config_.threads);
+  const std::int64_t held = model.V.n();
+  try {
+    embed(model, n);
+    model.V.extend(matrix(model), n, config_.threads);
+  } catch (...) {
+    model.points.truncate(held);
+    model.noise.resize(held);
+    model.V.truncate(matrix(model), held, config_.threads);
+    throw;
+  }
 }
 
 const Weights& GaussianProcess::weights() {
-  catch_up(now_, n());  // nothing to do, unless memory ran out while a verb that failed was undone
+  catch_up(now_, n());  // after a bulk, or a verb that failed
   if (!weights_current_) {
     weights_.compute(now_.V, warp_.w.data(), config_.constant_mean, config_.threads);
     weights_current_ = true;

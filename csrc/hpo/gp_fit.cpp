@@ -35,8 +35,7 @@ void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
       catch_up(now_, n());
     } catch (...) {
       wanted.swap(now_.theta);
-      rebuild(now_);
-      catch_up(now_, n());
+      rebuild(now_);  // the next verb brings the factor back
       throw;
     }
   }

@@ -101,6 +101,24 @@ class LockStep {
     }
   }
 
+  // Start i, just begun, goes on with the curvature that start `from` of another search of the same scaled variables
+  // has found, `times` as strong.
+  void remember(std::int64_t i, const LockStep& other, std::int64_t from, double times) {
+    if (other.d_ != d_ || other.scale_ != scale_ || !(times > 0.0))
+      throw std::invalid_argument("LockStep: curvature must be of the same scaled variables, and times > 0");
+    Run& r = runs_[size(i)];
+    const Run& known = other.runs_[size(from)];
+    r.pairs = std::min(known.pairs, options_.memory);
+    r.newest = std::max(r.pairs - 1, 0);
+    for (int k = 0; k < r.pairs; ++k) {
+      const int slot = (known.newest - k + other.options_.memory) % other.options_.memory, mine = r.newest - k;
+      for (std::int64_t j = 0; j < d_; ++j) {
+        r.s[mine * d_ + j] = known.s[slot * d_ + j];
+        r.y[mine * d_ + j] = known.y[slot * d_ + j] * times;
+      }
+    }
+  }
+
   // Writes the points to evaluate into the first rows of X and whose they are into ids; returns how many (0: done).
   std::int64_t propose(Mat<double> X, Vec<std::int64_t> ids) const {
     const std::int64_t n = active();

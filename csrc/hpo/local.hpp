@@ -28,13 +28,13 @@ class Local {
   // the point found was worth this much of the best (expected improvement, median by state): with 384 and 128 0.00,
   // 0.02, 0.05 and 0.85; with 1,024 and 128 1.00 up to 1,100 gathered, beyond 0.00, 0.08 and 0.19; with 1,024 and none
   // where these are common 1.00 throughout.  Errors of the mean there, in posterior standard deviations of the exact
-  // model: 0.6 to 2.3 with 384 and 128, 0.3 to 1.3 with 1,024 (medians).  After 5,000 random ones, where a share four
-  // times that of all rows is rare, it does not help beyond: with 800 to 3,000 gathered 1.00, 0.01, 0.00, 0.00 (d = 5)
-  // and 1.00, 1.00, 0.94, 0.85 (d = 20).
+  // model: 0.6 to 2.3 with 384 and 128, 0.3 to 1.3 with 1,024 (medians).  After 5,000 random ones it does not help far
+  // beyond (d = 5): 1.00 up to 1,500 gathered, then single points of 0.27 (1,650) and 0.01 (2,200).
   //
-  // Up to MORE_UNTIL rows, where an exact ask is as fast and this model is asked for by name or for its memory, up to
-  // half of them stand there: of 5,000 rows 2,000 of which lie about the optimum, the mean is within 0.1 exact standard
-  // deviations at 90 to 98 % of the points there, and with 1,024 at 22 to 29 % of them.
+  // Up to MORE_UNTIL rows, where an exact ask is as fast and this model is asked for by name, for its memory, or in the
+  // first asks after 5,000 rows, up to half of them stand there: of 5,000 rows 2,000 of which lie about the optimum,
+  // the mean is within 0.1 exact standard deviations at 90 to 98 % of the points there, and with 1,024 at 22 to 29 % of
+  // them.  They must cover what has gathered: with 500 or 1,250 there it is at all points, with 3,000 at 39 %.
   static constexpr std::int64_t NEAR_BEST = 1024, BEST = 16, OWN = 128;
   static constexpr std::int64_t MOST_NEAR_BEST = 2048, MORE_UNTIL = 5000;
   // Rows near the best are common near a point where they are so many times as frequent among its nearest as among all

@@ -13,8 +13,9 @@ namespace hpo {
 namespace {
 // A fit is as good as a hundredth of a nat; more would be spent on what the next trial changes anyway.
 constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
-// From where a coarse fit ended the first step is short: one as long as from anywhere falls behind the start again.
-constexpr double FINE_STEP = 0.25;
+// From where a fit on fewer ended the first step is short, unless that fit left curvature behind: one as long as from
+// anywhere falls behind the start again.
+constexpr double NEXT_STEP = 0.25;
 constexpr double INF = std::numeric_limits<double>::infinity();
 }  // namespace
 
@@ -67,7 +68,11 @@ Refit::Refit(const Columns& columns, FitSettings settings, const Observed& all, 
   };
   theta_ = boxed(theta_);
   data_ = FitData(all, n_ > ALL ? coarse(n_) : n_);
-  if (n_ > ALL) fine_ = FitData(all, MOST);
+  if (n_ > ALL) {
+    const std::int64_t last = std::min(n_, MOST);
+    if (last / 2 >= data_.n() * 3 / 2) later_.emplace_back(all, last / 2);
+    later_.emplace_back(all, last);
+  }
   stage_ = Stage::coarse;
   const std::vector<double> mode = boxed(prior_mode(b_));
   start(mode == theta_ ? std::vector<std::vector<double>>{theta_} : std::vector<std::vector<double>>{theta_, mode},
@@ -101,12 +106,41 @@ void Refit::start(const std::vector<std::vector<double>>& starts, double first_s
 // The best end of the search becomes `found_`, with its log posterior.
 void Refit::end_search() {
   value_ = -INF;
+  best_ = 0;
   for (std::int64_t i = 0; i < search_->starts(); ++i) {
     if (!std::isfinite(search_->value(i)) || -search_->value(i) <= value_) continue;
     value_ = -search_->value(i);
+    best_ = i;
     found_.resize(b_ + 2);
     search_->point(i, found_.data());
   }
+}
+
+// The search on data_ has ended: on to more observations, if there are more.
+void Refit::next_stage() {
+  end_search();
+  if (used_ == later_.size()) {
+    stage_ = Stage::done;
+    return;
+  }
+  if (found_.empty()) found_ = theta_;
+  fewer_ = data_.n();
+  data_ = std::move(later_[used_++]);
+  if (used_ < later_.size()) {
+    climb_from(found_);
+  } else {
+    stage_ = Stage::compare;
+    value_ = -INF;
+  }
+}
+
+// A search from `theta` on data_, with the curvature of the one before it: the log likelihood of m times as many
+// observations is about m times as curved, and without it the search would spend most evaluations on learning that.
+void Refit::climb_from(std::vector<double> theta) {
+  const std::unique_ptr<LockStep> before = std::move(search_);
+  start({std::move(theta)}, NEXT_STEP);
+  search_->remember(0, *before, best_, static_cast<double>(data_.n()) / static_cast<double>(fewer_));
+  stage_ = Stage::climb;
 }
 
 // One round of the coarse search: a thread a start.
@@ -124,17 +158,7 @@ double Refit::climb_coarse(int threads) {
   });
   const double work = static_cast<double>(active) * cube(data_.n());
   search_->tell({f_.data(), active}, {G_.data(), active, p});
-  if (search_->active() == 0) {
-    end_search();
-    if (fine_.n() == 0) {
-      stage_ = Stage::done;
-    } else {
-      if (found_.empty()) found_ = theta_;
-      data_ = std::move(fine_);
-      stage_ = Stage::compare;
-      value_ = -INF;
-    }
-  }
+  if (search_->active() == 0) next_stage();
   return work;
 }
 
@@ -171,19 +195,17 @@ double Refit::advance(double work, int threads) {
       if (compared_ == 0) begun_ = -f_[0];
       if (compared_ == 1) {
         value_ = -f_[0];
-        start({begun_ > value_ ? theta_ : found_}, FINE_STEP);
+        climb_from(begun_ > value_ ? theta_ : found_);
         found_.clear();
-        stage_ = Stage::fine;
       }
       ++compared_;
-    } else if (stage_ == Stage::fine) {
+    } else if (stage_ == Stage::climb) {
       if (!evaluating_) search_->propose({X_.data(), 2, p}, {ids_.data(), 2});
       done += advance_evaluation(X_.data(), true, work - done, threads);
       if (evaluating_) continue;
       search_->tell({f_.data(), 1}, {G_.data(), 1, p});
       if (search_->active() > 0) continue;
-      end_search();
-      stage_ = Stage::done;
+      next_stage();
     }
   } while (stage_ != Stage::done && done < work);
   return done;

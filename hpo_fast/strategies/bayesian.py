@@ -101,7 +101,7 @@ class BayesianOptimization(Strategy):
     Raises:
         StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
 
-    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, and the refits, O(n^3) each up to n = 2,048,
+    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, and the refits, O(n^3) each up to n = 2,560,
     the same beyond, and O(n^3) for the new factor. Of many observations: O(d) a tell, O(n d) an ask.
     Reference: Jones, Schonlau and Welch 1998 (expected improvement); Ament et al. 2023, arXiv 2310.20708 (log EI);
     Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales); Vecchia 1988 and Snelson and Ghahramani

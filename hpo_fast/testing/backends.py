@@ -509,8 +509,8 @@ class BackendContract:
     def test_a_planned_refit_is_that_of_its_observations(self) -> None:
         """Whatever is told meanwhile, and in whatever steps the work is done."""
         space = self.spaces()["mixed"]
-        U, Y = history(space, 400, 5)
-        for n, more in ((40, 5), (300, 100)):
+        U, Y = history(space, 900, 5)
+        for n, more in ((40, 5), (300, 100), (800, 100)):
             alone = self.make(space.layout)
             alone.append(U[:n], Y[:n])
             theta = alone.refit().theta

@@ -29,6 +29,44 @@ TEST(gp_state_depends_on_the_observations_alone) {
   CHECK(expected == predict(back_and_forth, probe.points(0, 33)));
 }
 
+TEST(gp_a_bulk_leaves_its_factor_for_later) {
+  const std::int64_t n = 1100;
+  const History h(n);
+  const History probe(33);
+  const auto X = probe.points(0, 33);
+  GaussianProcess eager(h.arrays, config(1)), bulk(h.arrays, config(1)), shorter(h.arrays, config(1));
+  for (std::int64_t i = 0; i < n; i += 100) h.tell(eager, i, 100);
+  h.tell(bulk, 0, n);
+  bulk.truncate(1050);  // still without a factor
+  h.tell(bulk, 1050, 50);
+  CHECK(predict(eager, X) == predict(bulk, X));
+  h.tell(shorter, 0, 300);
+  bulk.truncate(300);
+  h.tell(bulk, 300, 800);  // behind by a bulk, with a factor of 300
+  bulk.truncate(200);      // into what the factor has
+  shorter.truncate(200);
+  CHECK(predict(shorter, X) == predict(bulk, X));
+}
+
+// What is told in bulk and has no covariance is an error of the verb that needs one, each time, and can be taken back.
+TEST(gp_a_bulk_that_fails) {
+  const std::int64_t n = 1010;
+  const History h(n);
+  const History probe(5);
+  const auto X = probe.points(0, 5);
+  GaussianProcess gp(h.arrays, config(1)), same(h.arrays, config(1));
+  const auto all = h.points(0, n);
+  std::vector<double> U(all.data, all.data + n * all.cols);
+  U[1005 * all.cols] = 1e170;
+  gp.append({U.data(), n, all.cols}, {h.Y.data(), n}, {});
+  same.append({U.data(), 1005, all.cols}, {h.Y.data(), 1005}, {});
+  CHECK_THROWS(predict(gp, X), hpo::numerical_error);
+  CHECK_THROWS(gp.incumbent(), hpo::numerical_error);  // again
+  CHECK(gp.n() == n);
+  gp.truncate(1005);
+  CHECK(predict(gp, X) == predict(same, X));
+}
+
 TEST(gp_two_threads_agree_with_one) {
   const History h(700);
   const History probe(100);

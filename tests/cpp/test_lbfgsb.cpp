@@ -84,18 +84,23 @@ double walled(const double* x, double* g, std::int64_t d) {
   return f;
 }
 
-// Runs all rows of X to their ends, in batches.
-void minimise(hpo::LockStep& solver, Function f, Point X, std::int64_t d) {
-  const std::int64_t s = static_cast<std::int64_t>(X.size()) / d;
-  Point F(static_cast<std::size_t>(s)), G(X.size());
+// Runs all starts to their ends, in batches.
+void go_on(hpo::LockStep& solver, Function f, std::int64_t d) {
+  const std::int64_t s = solver.starts();
+  Point X(static_cast<std::size_t>(s * d)), F(static_cast<std::size_t>(s)), G(X.size());
   std::vector<std::int64_t> ids(static_cast<std::size_t>(s));
-  solver.start({X.data(), s, d});
   const long before = allocations;
   while (const std::int64_t n = solver.propose({X.data(), s, d}, {ids.data(), s})) {
     for (std::int64_t k = 0; k < n; ++k) F[static_cast<std::size_t>(k)] = f(X.data() + k * d, G.data() + k * d, d);
     solver.tell({F.data(), n}, {G.data(), n, d});
   }
   CHECK(allocations == before);
+}
+
+// From the rows of X.
+void minimise(hpo::LockStep& solver, Function f, const Point& X, std::int64_t d) {
+  solver.start({X.data(), static_cast<std::int64_t>(X.size()) / d, d});
+  go_on(solver, f, d);
 }
 
 Point at(const hpo::LockStep& solver, std::int64_t i, std::size_t d) {
@@ -199,6 +204,62 @@ TEST(lbfgsb_zero_gradient_never_moves) {
   minimise(solver, f, {0.9, 0.123, 0.1}, 3);
   CHECK(at(solver, 0, 3)[1] == 0.123);
   CHECK_NEAR(at(solver, 0, 3)[0], 0.4, 1e-4);
+}
+
+TEST(lbfgsb_goes_on_with_the_curvature_of_another) {
+  constexpr std::int64_t d = 8;
+  const Point lower(d, -2.0), upper(d, 2.0), near(d, 0.35);
+  const Function stronger = [](const double* x, double* g, std::int64_t n) {
+    const double f = 4.0 * quadratic(x, g, n);
+    for (std::int64_t i = 0; i < n; ++i) g[i] *= 4.0;
+    return f;
+  };
+  Point both(d, 2.0);
+  both.insert(both.end(), d, 1.0);
+  auto before = make(2, lower, upper);
+  minimise(before, quadratic, both, d);
+  CHECK(before.iterations(1) > 10);  // the ring of pairs has gone round
+  auto plain = make(1, lower, upper);
+  minimise(plain, stronger, near, d);
+  for (const double times : {4.0, 1.0}) {
+    auto informed = make(1, lower, upper);
+    informed.start({near.data(), 1, d});
+    informed.remember(0, before, 1, times);
+    go_on(informed, stronger, d);
+    CHECK_NEAR(informed.value(0), plain.value(0), 1e-7 * (1.0 + std::fabs(plain.value(0))));
+    CHECK(2 * informed.evaluations(0) < plain.evaluations(0));
+  }
+  // Four times the curvature for four times the function: the same step, to the bit.
+  Point steps[2];
+  for (const bool strong : {true, false}) {
+    auto informed = make(1, lower, upper);
+    informed.start({near.data(), 1, d});
+    informed.remember(0, before, 1, strong ? 4.0 : 1.0);
+    Point x(d), g(d);
+    std::int64_t id = 0;
+    informed.propose({x.data(), 1, d}, {&id, 1});
+    const double f = (strong ? stronger : quadratic)(x.data(), g.data(), d);
+    informed.tell({&f, 1}, {g.data(), 1, d});
+    informed.propose({x.data(), 1, d}, {&id, 1});
+    steps[strong] = x;
+  }
+  CHECK(steps[0] == steps[1] && steps[0] != near);
+  // A start of the same search again, with nothing remembered, is the plain one.
+  auto other = make(1, lower, upper);
+  other.start({near.data(), 1, d});
+  other.remember(0, before, 1, 4.0);
+  minimise(other, stronger, near, d);
+  CHECK(at(other, 0, d) == at(plain, 0, d) && other.evaluations(0) == plain.evaluations(0));
+  // One that has seen no curvature gives none.
+  auto fresh = make(1, lower, upper);
+  fresh.start({near.data(), 1, d});
+  other.start({near.data(), 1, d});
+  other.remember(0, fresh, 0, 4.0);
+  go_on(other, stronger, d);
+  CHECK(at(other, 0, d) == at(plain, 0, d));
+  auto smaller = make(1, Point(2, -2.0), Point(2, 2.0));
+  CHECK_THROWS(other.remember(0, smaller, 0, 1.0), std::invalid_argument);
+  CHECK_THROWS(other.remember(0, before, 0, 0.0), std::invalid_argument);
 }
 
 TEST(lbfgsb_limits) {

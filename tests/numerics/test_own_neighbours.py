@@ -90,29 +90,41 @@ def test_pending_points_and_a_batch() -> None:
     assert np.array_equal(other.U, batch.U, equal_nan=True) and np.array_equal(other.values, batch.values)
 
 
+# The rows near the best are half of all up to 5,000 before the tail, and 1,024 beyond.
+@pytest.mark.parametrize("n, base, near", [(3000, 300, 1494), (4200, 300, 2048), (5000, 5000, 2048), (5100, 300, 1024)])
+def test_up_to_some_thousand_rows(n: int, base: int, near: int) -> None:
+    _agree_from_the_best_outwards(n, base, near, halfway=(1 + near / n) / 2)
+
+
 def test_where_the_rows_near_the_best_are_common() -> None:
-    """From the best told outwards: points without neighbours of their own, and with some, both by the rule."""
+    _agree_from_the_best_outwards(12_000, 12_000, 1024, halfway=4 * 1024 / 12_000)
+
+
+def _agree_from_the_best_outwards(n: int, base: int, near: int, halfway: float) -> None:
+    """Assert that points without neighbours of their own, and with some, on both sides of `halfway`, agree."""
     space = SPACES["floats"]
     rng = np.random.default_rng(5)
-    n = 12_000
     U, Y = history(space, n, 3)
     best = np.full(space.d, 0.5)
     U[::3] = np.clip(best + 0.05 * rng.standard_normal((len(U[::3]), space.d)), 0.0, 1.0)
     Y[:, 0] = np.sum((U - best) ** 2, axis=1) + 0.01 * rng.standard_normal(n)
     ours, theirs = gaussian_process(space.layout, surrogate="vecchia"), Reference(space.layout, surrogate="vecchia")
     for handle in (ours, theirs):
-        handle.set_theta(some_theta(space), n)
+        handle.set_theta(some_theta(space), base)
         handle.append(U, Y)
-    steps = np.linspace(0.0, 0.4, 41)[:, None]
+    steps = np.linspace(0.0, 0.4, 81)[:, None]
     X = best + steps * np.array([1.0, 0.5, -0.5, 0.2])
     theirs.predict(X[:1])
     local = theirs._local
     assert local is not None
     near_best = set(local._near_best)
+    assert len(near_best) == near
     share = np.array([len(near_best & set(rows)) / len(rows) for rows in local._nearest(X, 128)])
-    usual = len(near_best) / n
-    chosen = [int(np.argmin(np.abs(share - times * usual))) for times in (0.0, 1.5, 3.0, 5.0, 7.0)]
-    assert np.any((share[chosen] > 2 * usual) & (share[chosen] < 4 * usual)), "no point near the threshold"
-    assert {bool(local._own(X[i : i + 1])) for i in chosen} == {False, True}
+    less, more = share < halfway, share >= halfway
+    # The most distant and the nearest point, and the last on each side of the threshold.
+    chosen = [int(np.argmin(share)), int(np.argmax(np.where(less, share, 0.0)))]
+    chosen += [int(np.argmin(np.where(more, share, 1.0))), int(np.argmax(share))]
+    assert halfway - 0.1 < share[chosen[1]] < halfway <= share[chosen[2]] < halfway + 0.1, "no point near the threshold"
+    assert [bool(local._own(X[i : i + 1])) for i in chosen] == [True, True, False, False]
     for a, b in zip(ours.predict(X[chosen]), theirs.predict(X[chosen]), strict=False):
         assert_close(a, b, CLOSE, "along the way")
