@@ -23,6 +23,7 @@ constexpr std::int64_t SHARES = 4;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
+constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB, of which the last panel may leave 5 unused
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 
 // Into how many sums a pass over n rows is split; not by the count of threads, on which no bit shall depend.
@@ -54,9 +55,21 @@ std::int64_t border(std::int64_t panels, std::int64_t t, std::int64_t shares) {
 }
 }  // namespace
 
+// A slab is as large as all before it, up to MOST_SLAB: a small factor stays small, and a large one lies in large
+// pages.
 double* Factor::prepare(std::int64_t p) {
-  if (p == static_cast<std::int64_t>(panels_.size())) panels_.emplace_back();
-  return panels_[p].need(PANEL * stride(p));
+  if (p < static_cast<std::int64_t>(panels_.size())) return panels_[p];
+  const std::int64_t size = PANEL * stride(p);
+  if (slabs_.empty() || used_ + size > slabs_.back().size()) {
+    Buffer slab;
+    slab.need(std::max(size, std::min(held_, MOST_SLAB)));
+    held_ += slab.size();
+    slabs_.push_back(std::move(slab));
+    used_ = 0;
+  }
+  panels_.push_back(slabs_.back().data() + used_);
+  used_ += size;
+  return panels_[p];
 }
 
 double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
@@ -251,7 +264,7 @@ void Factor::inverse(double* out, std::int64_t ld, int threads) const {
 void Factor::order_in_tiles(int threads) {
   parallel_for(threads, panels(), [&](std::int64_t p, int) {
     const std::int64_t ld = stride(p);
-    double* V = panels_[p].data();
+    double* V = panels_[p];
     const std::vector<double> rows_of(V, V + rows(p) * ld);
     for (std::int64_t J = 0; J <= p; ++J)
       for (std::int64_t r = 0; r < rows(p); ++r)

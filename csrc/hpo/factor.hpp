@@ -43,7 +43,7 @@ class Factor {
   std::int64_t width(std::int64_t p) const { return (p + 1) * PANEL; }
   // A line more than that: rows a multiple of 4 KB apart would all stand in the same few sets of the nearest cache.
   std::int64_t stride(std::int64_t p) const { return width(p) + 8; }
-  const double* panel(std::int64_t p) const { return panels_[p].data(); }
+  const double* panel(std::int64_t p) const { return panels_[p]; }
 
   // The earlier row that row i repeats, so that it counts with that one, or -1.
   std::int64_t merged(std::int64_t i) const { return merged_[i]; }
@@ -86,8 +86,10 @@ class Factor {
 
  private:
   std::int64_t n_ = 0;
-  std::int64_t blocked_ = 0;  // rows that were computed in blocks: panels, then LANES at a time
-  std::vector<Buffer> panels_;
+  std::int64_t blocked_ = 0;   // rows that were computed in blocks: panels, then LANES at a time
+  std::vector<Buffer> slabs_;  // where the panels stand, one after the other
+  std::vector<double*> panels_;
+  std::int64_t used_ = 0, held_ = 0;  // doubles of the last slab, and of all
   std::vector<std::int64_t> merged_;
   Buffer C_, A_, U_, S_, W_, row_;
   mutable Buffer shares_;
