@@ -23,7 +23,7 @@ constexpr std::int64_t SHARES = 4;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
-constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB, of which the last panel may leave 5 unused
+constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB, of which less than a panel stays unused
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 
 // Into how many sums a pass over n rows is split; not by the count of threads, on which no bit shall depend.

@@ -95,7 +95,6 @@ class Refit {
   void climb_from(std::vector<double> theta);
   double climb_coarse(int threads);
   double advance_evaluation(const double* theta, bool gradient, double work, int threads);
-  void take(double value);
 };
 
 }  // namespace hpo
