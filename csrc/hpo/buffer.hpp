@@ -29,7 +29,7 @@ class Buffer {
       const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(double);
       data_ = static_cast<double*>(::operator new(bytes, alignment(count)));
       size_ = count;
-#ifdef __linux__
+#ifdef MADV_HUGEPAGE
       // Where the system grants it: looking up the addresses of many small pages takes time (Zen 3, 16 points: values
       // at n = 3,000 and 10,000 9 and 6 %, gradients at n = 3,000 4 %; the factor and many points nothing).
       if (count >= LARGE) madvise(data_, bytes, MADV_HUGEPAGE);

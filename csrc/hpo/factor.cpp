@@ -23,7 +23,7 @@ constexpr std::int64_t SHARES = 4;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
-constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB, of which less than a panel stays unused
+constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 
 // Into how many sums a pass over n rows is split; not by the count of threads, on which no bit shall depend.
@@ -56,15 +56,15 @@ std::int64_t border(std::int64_t panels, std::int64_t t, std::int64_t shares) {
 }  // namespace
 
 // A slab is as large as all before it, up to MOST_SLAB: a small factor stays small, and a large one lies in large
-// pages.
+// pages.  A panel of more than a quarter of that has its own.
 double* Factor::prepare(std::int64_t p) {
   if (p < static_cast<std::int64_t>(panels_.size())) return panels_[p];
   const std::int64_t size = PANEL * stride(p);
   if (slabs_.empty() || used_ + size > slabs_.back().size()) {
     Buffer slab;
-    slab.need(std::max(size, std::min(held_, MOST_SLAB)));
-    held_ += slab.size();
+    slab.need(4 * size > MOST_SLAB ? size : std::max(size, std::min(held_, MOST_SLAB)));
     slabs_.push_back(std::move(slab));
+    held_ += slabs_.back().size();
     used_ = 0;
   }
   panels_.push_back(slabs_.back().data() + used_);

@@ -2,8 +2,8 @@
 //
 // V, and neither the factor nor the inverse of the matrix: a variance is then a sum of squares, whose error grows with
 // the square root of the condition number (an explicit inverse is useless from a condition of 1e8 on), and one pass
-// over V serves mean, variance and gradients as matrix products.  Panels, each its own allocation: a row is appended
-// without moving the others, and half the memory of a square is enough.
+// over V serves mean, variance and gradients as matrix products.  Panels, one after the other in slabs: a row is
+// appended without moving the others, and half the memory of a square is written.
 //
 // With C the covariances between old rows and new ones (V_old C = A, U = V_old' A, S = K_new - A'A = G G'):
 //   V_new = G^-1 [-U', I].

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -153,6 +154,23 @@ TEST(factor_with_covariances_of_the_noise) {
     rows.extend_by_rows(K, n, 1);
     check_inverts(rows, expected);
   }
+}
+
+// From the sixth panel on, two or more stand in one slab.
+TEST(factor_of_panels_that_share_a_slab) {
+  const std::int64_t n = 580;
+  Space space(n);
+  const std::vector<double> noise(static_cast<std::size_t>(n), 0.02);
+  const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data()};
+  Factor V;
+  V.build_some(K, 400, INF, 2);
+  V.extend_by_rows(K, n, 2);
+  V.truncate(K, 390, 2);
+  check_inverts(V, entries(K, 390));
+  V.extend_by_rows(K, n, 2);
+  check_inverts(V, entries(K, n));
+  Factor moved = std::move(V);
+  check_inverts(moved, entries(K, n));
 }
 
 TEST(factor_without_points_has_a_guard_in_units_of_its_diagonal) {
