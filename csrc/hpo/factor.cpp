@@ -242,6 +242,7 @@ void Factor::truncate(const CovarianceMatrix& K, std::int64_t n, int threads) {
     const std::int64_t panel = n / PANEL * PANEL;
     blocked_ = blocked_ >= panel + PANEL ? panel : n / LANES * LANES;
     n_ = blocked_;
+    inverse_.clear();
   }
   n_ = std::min(n_, n);
   extend(K, n, threads);
@@ -272,13 +273,17 @@ void Factor::order_in_tiles(int threads) {
   });
 }
 
-double Factor::inverse_diagonal(std::int64_t i) const {
-  double sum = 0.0;
-  for (std::int64_t p = i / PANEL; p < panels(); ++p)
+double Factor::inverse_diagonal(std::int64_t i) {
+  inverse_.resize(std::max(inverse_.size(), static_cast<std::size_t>(n_)));
+  Part& known = inverse_[i];
+  double sum = known.sum;
+  for (std::int64_t p = std::max(i / PANEL, known.panels); p < panels(); ++p) {
     for (std::int64_t r = 0; r < rows(p); ++r) {
       const double v = p * PANEL + r < i ? 0.0 : panel(p)[r * stride(p) + i];
       sum += v * v;
     }
+    if ((p + 1) * PANEL <= blocked_) known = {sum, p + 1};
+  }
   return sum;
 }
 

@@ -48,7 +48,10 @@ class Factor {
   // The earlier row that row i repeats, so that it counts with that one, or -1.
   std::int64_t merged(std::int64_t i) const { return merged_[i]; }
 
-  void clear() { n_ = blocked_ = 0; }
+  void clear() {
+    n_ = blocked_ = 0;
+    inverse_.clear();
+  }
 
   // Appends the points after the first n() until there are `n`.  A panel that fills is computed as one block; of the
   // last, unfinished one LANES rows at a time are (in a factor that is not large), and what is left each by itself.  So
@@ -79,8 +82,8 @@ class Factor {
   void order_in_tiles(int threads);
   const double* tile(std::int64_t p, std::int64_t J) const { return panel(p) + J * PANEL * PANEL; }
 
-  // (K^-1)_ii.  O(n).
-  double inverse_diagonal(std::int64_t i) const;
+  // (K^-1)_ii.  O(n) where it is first asked for i, a line of the memory a row; O(rows that are new) then.
+  double inverse_diagonal(std::int64_t i);
 
   double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
 
@@ -91,6 +94,12 @@ class Factor {
   std::vector<double*> panels_;
   std::int64_t used_ = 0, held_ = 0;  // doubles of the last slab, and of all
   std::vector<std::int64_t> merged_;
+  // What the panels before `panels`, which are whole and stay as they are, add to (K^-1)_ii.
+  struct Part {
+    double sum = 0.0;
+    std::int64_t panels = 0;
+  };
+  std::vector<Part> inverse_;
   Buffer C_, A_, U_, S_, W_, row_;
   mutable Buffer shares_;
 

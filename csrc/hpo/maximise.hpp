@@ -83,8 +83,8 @@ class Search {
       ends = climb_from_candidates();
     if (ends.empty()) ends = best_scored();
     if (scorer_.vague()) ends = finish(ends);
-    carry(ends);
     const std::int64_t row = pick().row();
+    carry(ends);
     result_.u.assign(scored_.point(row), scored_.point(row) + layout_.d);
     result_.value = scored_.value(row);
     result_.values = scored_.evaluations();
@@ -100,7 +100,8 @@ class Search {
   SearchOptions options_;
   Scored scored_;
   SearchResult result_;
-  Scorer* rough_ = nullptr;  // see Scorer::rough
+  Scorer* rough_ = nullptr;      // see Scorer::rough
+  std::int64_t promising_ = -1;  // the first of the rows that ends of rough climbs are; -1: there are none
 
   void score_whole_space() {
     std::vector<double> u(layout_.d);
@@ -182,8 +183,8 @@ class Search {
     for (Start& start : starts) start.exact = false;
   }
 
-  // Climbs by rough ideas, and leaves all points that came to have a value on the way; false where there is none.  As
-  // climbs meet, the next starts take the places.
+  // Climbs by rough ideas, and leaves all points that came to have a value on the way, and the ends; false where there
+  // is none.  As climbs meet, the next starts take the places.
   bool climb_roughly(std::vector<Start>& starts, const Ascent& ascent) {
     if (ascent.empty()) return false;
     std::vector<Start> climbing, valued;
@@ -198,7 +199,10 @@ class Search {
       climbing = apart(climbing, options_.ascent.lanes, options_.spread);
     }
     if (valued.empty()) return false;
-    settle(climbing);
+    if (DiscreteSearch::blocks_of(layout_).empty())
+      enter(climbing);
+    else
+      settle(climbing);  // a discrete search must know what they are worth
     valued.insert(valued.end(), climbing.begin(), climbing.end());
     starts = std::move(valued);
     return true;
@@ -291,6 +295,17 @@ class Search {
             exact ? -1 : row, exact};
   }
 
+  // Puts the ends of rough climbs, best first, among the candidates: the pick gives the best of them their values, in
+  // one batch with candidates, and others only where it must.  Until then their values are those of the rough idea.
+  void enter(std::vector<Start>& ends) {
+    promising_ = scored_.n();
+    for (Start& end : ends) {
+      end.row = scored_.n() + scored_.waiting();
+      scored_.add(end.u.data());
+    }
+    scored_.bound();
+  }
+
   // Gives the starts that still have a bound their value.
   void settle(std::vector<Start>& starts) {
     const std::int64_t first = scored_.n();
@@ -315,7 +330,8 @@ class Search {
   }
 
   void remember(const std::vector<Start>& ends) {
-    for (const Start& end : ends) scored_.add(end.u.data(), end.value);
+    for (const Start& end : ends)
+      if (end.exact) scored_.add(end.u.data(), end.value);
   }
 
   static void sort(std::vector<Start>& starts) {
@@ -342,9 +358,14 @@ class Search {
     return starts;
   }
 
-  Pick pick() { return {layout_, scored_, input_.avoid, rough_, options_.ascent.lanes, Draws(input_.key, kRefuge)}; }
+  Pick pick() {
+    return {layout_, scored_, input_.avoid, rough_, promising_, options_.ascent.lanes, Draws(input_.key, kRefuge)};
+  }
 
-  void carry(const std::vector<Start>& ends) {
+  void carry(std::vector<Start> ends) {
+    for (Start& end : ends)
+      if (!end.exact && end.row >= 0 && scored_.exact(end.row)) know(end, scored_.value(end.row));
+    sort(ends);
     for (const Start& end : apart(ends, options_.carry, options_.spread)) {
       result_.optima.insert(result_.optima.end(), end.u.begin(), end.u.end());
       ++result_.n_optima;

@@ -15,10 +15,17 @@ namespace hpo {
 
 class Pick {
  public:
-  // rough: whose bounds are closer than those that the points have, or null.  lanes: values that cost no more than one.
+  // rough: whose bounds are closer than those that the points have, or null.  promising: the first of half as many rows
+  // as `lanes` that are likely the best, or -1.  lanes: values that cost no more than one.
   Pick(const Layout& layout, Scored& scored, const std::vector<const KnownPoints*>& avoid, Scorer* rough,
-       std::int64_t lanes, Draws draws)
-      : layout_(layout), scored_(scored), avoid_(avoid), rough_(rough), lanes_(lanes), draws_(draws) {}
+       std::int64_t promising, std::int64_t lanes, Draws draws)
+      : layout_(layout),
+        scored_(scored),
+        avoid_(avoid),
+        rough_(rough),
+        promising_(promising),
+        lanes_(lanes),
+        draws_(draws) {}
 
   bool avoided(const double* u) const {
     return std::any_of(avoid_.begin(), avoid_.end(), [&](const KnownPoints* k) { return k->contains(u); });
@@ -47,18 +54,23 @@ class Pick {
   Scored& scored_;
   const std::vector<const KnownPoints*>& avoid_;
   Scorer* rough_;
-  std::int64_t lanes_;
+  std::int64_t promising_, lanes_;
+  bool nearby_ = false;
   Draws draws_;
 
-  // Puts the rough idea's bounds in place of larger ones: they are close around the best.  Once; false without one.
+  bool promising(std::int64_t row) const {
+    return promising_ >= 0 && row >= promising_ && row < promising_ + lanes_ / 2;
+  }
+
+  // Puts closer bounds in place of larger ones: the rough idea's, which are close around the best, and where more are
+  // left than one batch of values takes, those by what lies near them.  Each once; false where there is nothing to try.
   bool tighten(const std::vector<std::int64_t>& rows) {
-    if (!rough_) return false;
-    std::vector<double> U, bound(rows.size());
-    for (const std::int64_t row : rows) U.insert(U.end(), scored_.point(row), scored_.point(row) + layout_.d);
-    rough_->bound({U.data(), static_cast<std::int64_t>(rows.size()), layout_.d}, bound.data());
-    for (std::size_t i = 0; i < rows.size(); ++i) scored_.tighten(rows[i], bound[i]);
+    Scorer* rough = rough_;
     rough_ = nullptr;
-    return true;
+    if (rough) return scored_.tighten(rows, [&](Mat<const double> U, double* bound) { return rough->bound(U, bound); });
+    if (nearby_ || static_cast<std::int64_t>(rows.size()) <= lanes_) return false;
+    nearby_ = true;
+    return scored_.tighten_nearby(rows);
   }
 
   // Of the bounds that are above the best value of the rows that count, some become values, until there are none: what
@@ -77,6 +89,7 @@ class Pick {
       const std::size_t count = std::min(above.size(), static_cast<std::size_t>(lanes_));
       std::partial_sort(above.begin(), above.begin() + static_cast<std::ptrdiff_t>(count), above.end(),
                         [&](auto i, auto j) {
+                          if (promising(i) != promising(j)) return promising(i);
                           return scored_.value(i) > scored_.value(j) || (scored_.value(i) == scored_.value(j) && i < j);
                         });
       above.resize(count);

@@ -139,6 +139,11 @@ bool RoughScorer::bound(Mat<const double> U, double* value) {
   return true;
 }
 
+bool RoughScorer::bound_nearby(const double* noise, Mat<const double> U, double* value) {
+  near_.look(all_, noise, U);
+  return bound(U, value);
+}
+
 void PosteriorScorer::score(Mat<const double> U, double* value, double* d_value) {
   if (d_value) return posterior_.score(utility_, U, value, d_value);
   const auto first = static_cast<std::int64_t>(mean_.size());
@@ -157,6 +162,15 @@ Scorer* PosteriorScorer::rough(Mat<const double> points, double* value) {
     return nullptr;
   }
   return &rough_;
+}
+
+bool PosteriorScorer::bound_nearby(Mat<const double> U, double* value) {
+  if (!noise_) return false;
+  try {
+    return rough_.bound_nearby(noise_, U, value);
+  } catch (const numerical_error&) {
+    return false;
+  }
 }
 
 void PosteriorScorer::moments(Vec<const double> u, double* mean, double* var) {

@@ -50,6 +50,8 @@ class RoughScorer : public Scorer {
   // O(m (n e + ROWS^2)), and so is `bound`, of all rows' score; that asks for no correction.
   void score(Mat<const double> U, double* value, double* d_value) override;
   bool bound(Mat<const double> U, double* value) override;
+  // The same by the rows near U, in place of those that `look` took.
+  bool bound_nearby(const double* noise, Mat<const double> U, double* value);
 
  private:
   // The logarithm of the variance given all rows less that of those nearby, which is no larger than 0, and its slope.
@@ -81,6 +83,7 @@ class PosteriorScorer : public Scorer {
   void score(Mat<const double> U, double* value, double* d_value) override;
   bool bound(Mat<const double> U, double* value) override { return posterior_.bound(utility_, U, value); }
   Scorer* rough(Mat<const double> points, double* value) override;
+  bool bound_nearby(Mat<const double> U, double* value) override;
 
   // The mean and the variance at u, which `score` mostly has seen.
   void moments(Vec<const double> u, double* mean, double* var);

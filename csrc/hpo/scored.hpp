@@ -32,6 +32,10 @@ struct Scorer {
   // until the next call; null where there is none.
   virtual Scorer* rough(Mat<const double>, double*) { return nullptr; }
 
+  // Bounds of these by what lies near them: dearer than those of `rough`, and close wherever they are.  They can change
+  // what `rough` gave; false where there are none.
+  virtual bool bound_nearby(Mat<const double>, double*) { return false; }
+
   // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.
   virtual bool vague() const { return false; }
   // Looks closer: from now on `score` gives the values at and around these points.
@@ -100,10 +104,20 @@ class Scored {
     exact_.clear();
   }
 
-  // Puts a bound in the place of a larger one.
-  void tighten(std::int64_t row, double bound) {
-    HPO_CHECK(!exact(row));
-    value_[row] = std::min(value_[row], or_worst(bound));
+  // Puts the bounds that `find` gives in the place of larger ones; returns whether it gave any.
+  template <class Find>
+  bool tighten(const std::vector<std::int64_t>& rows, Find&& find) {
+    std::vector<double> U, bound(rows.size());
+    for (const std::int64_t row : rows) U.insert(U.end(), point(row), point(row) + d_);
+    if (!find(Mat<const double>{U.data(), static_cast<std::int64_t>(rows.size()), d_}, bound.data())) return false;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      HPO_CHECK(!exact(rows[i]));
+      value_[rows[i]] = std::min(value_[rows[i]], or_worst(bound[i]));
+    }
+    return true;
+  }
+  bool tighten_nearby(const std::vector<std::int64_t>& rows) {
+    return tighten(rows, [&](Mat<const double> U, double* bound) { return scorer_.bound_nearby(U, bound); });
   }
 
   // Puts a value that was found elsewhere in the place of a bound.

@@ -173,6 +173,40 @@ TEST(factor_of_panels_that_share_a_slab) {
   check_inverts(moved, entries(K, n));
 }
 
+// Asked again it is the same to the last bit as of a factor that was never asked, whatever the rows did meanwhile.
+TEST(factor_keeps_the_diagonal_of_the_inverse) {
+  const std::int64_t n = 300;
+  Space space(n);
+  const std::vector<double> noise(static_cast<std::size_t>(n), 0.02), other(static_cast<std::size_t>(n), 0.5);
+  const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data()};
+  Factor asked;
+  const auto compare = [&](const CovarianceMatrix& K, std::int64_t rows) {
+    Factor fresh;
+    fresh.extend(K, rows, 1);
+    std::vector<double> inverse(static_cast<std::size_t>(rows * rows));
+    fresh.inverse(inverse.data(), rows, 1);
+    CHECK(asked.n() == rows);
+    for (std::int64_t i = 0; i < rows; i += 7) {
+      CHECK(asked.inverse_diagonal(i) == fresh.inverse_diagonal(i));
+      CHECK_NEAR(asked.inverse_diagonal(i), inverse[static_cast<std::size_t>(i * rows + i)], 1e-9);
+    }
+  };
+  for (const std::int64_t rows : {64, 65, 150, 192, 200, 300}) {
+    asked.extend(K, rows, 1);
+    compare(K, rows);
+  }
+  asked.truncate(K, 250, 1);
+  compare(K, 250);
+  asked.extend_by_rows(K, 260, 1);
+  asked.truncate(K, 250, 1);
+  compare(K, 250);
+  asked.truncate(K, 100, 1);
+  compare(K, 100);
+  asked.clear();
+  asked.extend({&space.points, hpo::Kernel::matern52, 1.3, other.data()}, 180, 1);
+  compare({&space.points, hpo::Kernel::matern52, 1.3, other.data()}, 180);
+}
+
 TEST(factor_without_points_has_a_guard_in_units_of_its_diagonal) {
   // What is left of the second row is a 1e-12th of it, or nothing: neither can be told from rounding.
   for (const double left : {1.0, 0.0}) {

@@ -114,7 +114,7 @@ struct Doubled : Fake {
   };
 
   Rough idea;
-  int looks = 0;
+  int looks = 0, nearby = 0;
 
   Doubled(Layout layout_, Function f_) : Fake(layout_, f_), idea(layout_, f_) {}
 
@@ -131,6 +131,14 @@ struct Doubled : Fake {
     Fake::score(U, value, nullptr);
     values = before;
     for (std::int64_t i = 0; i < U.rows; ++i) value[i] += 0.3;
+    return true;
+  }
+  // Of more points than a batch of values takes.
+  bool bound_nearby(hpo::Mat<const double> U, double* value) override {
+    ++nearby;
+    CHECK(U.rows > hpo::AscentOptions().lanes);
+    bound(U, value);
+    for (std::int64_t i = 0; i < U.rows; ++i) value[i] -= 0.29;
     return true;
   }
 };
@@ -459,6 +467,61 @@ TEST(maximise_looks_closer_before_it_chooses) {
   }
 }
 
+// With bounds that are too large by far, but for those of points nearby.
+struct Loose : Fake {
+  int nearby = 0;
+  bool helps = true;
+  std::vector<Point> first;  // batch of values
+  using Fake::Fake;
+  void score(hpo::Mat<const double> U, double* value, double* d_value) override {
+    for (std::int64_t i = 0; values == 0 && i < U.rows; ++i) first.emplace_back(U.row(i), U.row(i) + U.cols);
+    Fake::score(U, value, d_value);
+  }
+  bool bound(hpo::Mat<const double> U, double* value) override { return above(U, value, 10.0); }
+  bool bound_nearby(hpo::Mat<const double> U, double* value) override {
+    ++nearby;
+    return above(U, value, 1e-3) && helps;
+  }
+
+ private:
+  bool above(hpo::Mat<const double> U, double* value, double excess) {
+    for (std::int64_t i = 0; i < U.rows; ++i) value[i] = f(U.row(i), nullptr) + excess;
+    return true;
+  }
+};
+
+TEST(maximise_picks_the_best_of_many_bounds_with_few_values) {
+  for (const std::int64_t count : {10, 16, 17, 200}) {
+    Loose loose(cube(2), [](const double* u, double*) { return std::sin(40.0 * u[0]) - u[1]; });
+    hpo::Scored scored(loose.layout, loose);
+    double best = -kInf;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const double u[] = {hpo::uniform(5, i, 0), hpo::uniform(5, i, 1)};
+      best = std::max(best, loose.f(u, nullptr));
+      scored.add(u);
+    }
+    scored.bound();
+    const std::vector<const hpo::KnownPoints*> avoid;
+    hpo::Pick pick(loose.layout, scored, avoid, nullptr, -1, 16, hpo::Draws({1, 2}, 3));
+    const std::int64_t row = pick.row();
+    CHECK(scored.exact(row) && scored.value(row) == best);
+    CHECK(loose.nearby == (count > 16 ? 1 : 0) && loose.values <= 16);
+    if (count <= 16) continue;
+    // Half a batch goes to rows that are said to be promising, whatever their bounds are: here the worst.
+    Loose order(cube(2), loose.f);
+    order.helps = false;
+    hpo::Scored again(order.layout, order);
+    std::vector<std::int64_t> ranked = scored.ranked();
+    std::reverse(ranked.begin(), ranked.end());
+    for (const std::int64_t i : ranked) again.add(scored.point(i));
+    again.bound();
+    hpo::Pick other(order.layout, again, avoid, nullptr, 0, 16, hpo::Draws({1, 2}, 3));
+    CHECK(again.value(other.row()) == best && order.first.size() == 16);
+    for (std::int64_t i = 0; i < 8; ++i)
+      CHECK(std::count(order.first.begin(), order.first.end(), Point(again.point(i), again.point(i) + 2)) == 1);
+  }
+}
+
 TEST(maximise_climbs_by_a_rough_idea) {
   for (const int d : {1, 2, 5}) {
     const Bumps bumps(d, 20, 0.12 * std::sqrt(static_cast<double>(d)));
@@ -474,6 +537,7 @@ TEST(maximise_climbs_by_a_rough_idea) {
       CHECK(doubled.idea.batches <= doubled.looks * run.options.rough_batches);
       CHECK(doubled.idea.largest <= run.options.ascent.lanes);
       CHECK(doubled.values <= run.options.quasi_random);  // most bounds are bound enough
+      CHECK(doubled.nearby <= 1);
     }
     CHECK(reached >= 18);
   }

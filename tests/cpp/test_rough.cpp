@@ -101,6 +101,32 @@ TEST(rough_agrees_to_first_order) {
   }
 }
 
+// By the rows near each of them, no point is bounded below its value, and most are closer than by the rows near others.
+TEST(rough_bounds_by_what_lies_near) {
+  Given given(1300, 2);
+  const History probe(70);
+  std::vector<double> value(16), exact(70), bound(70), nearby(70);
+  for (const hpo::UtilityKind kind : KINDS) {
+    const hpo::Utility u = utility(kind);
+    given.posterior.score(u, probe.points(0, 70), exact.data(), nullptr);
+    hpo::PosteriorScorer scorer(given.posterior, u, given.noise.data());
+    hpo::Scorer* rough = scorer.rough(given.points(0, 16), value.data());
+    rough->bound(probe.points(0, 70), bound.data());
+    CHECK(scorer.bound_nearby(probe.points(0, 70), nearby.data()));
+    int closer = 0;
+    for (std::size_t i = 0; i < 70; ++i) {
+      CHECK(nearby[i] >= exact[i] - 1e-9 * (1.0 + std::fabs(exact[i])));
+      closer += nearby[i] <= bound[i];
+    }
+    CHECK(closer > 35);
+  }
+  hpo::PosteriorScorer without(given.posterior, utility(hpo::UtilityKind::log_ei), nullptr);
+  CHECK(!without.bound_nearby(probe.points(0, 70), nearby.data()));
+  const std::vector<double> impossible(1300, -10.0 * given.s2);
+  hpo::PosteriorScorer unsound(given.posterior, utility(hpo::UtilityKind::log_ei), impossible.data());
+  CHECK(!unsound.bound_nearby(probe.points(0, 70), nearby.data()));
+}
+
 // Points that differ in a choice alone, or in whether a block exists, have corrections of their own.
 TEST(rough_tells_choices_apart) {
   Given given(1300);
@@ -174,6 +200,7 @@ struct Witness : hpo::Scorer {
     return inner.bound(U, value);
   }
   hpo::Scorer* rough(Mat<const double> points, double* value) override { return inner.rough(points, value); }
+  bool bound_nearby(Mat<const double> U, double* value) override { return inner.bound_nearby(U, value); }
 };
 
 // What is returned is the best of all candidates, though few got their value.
