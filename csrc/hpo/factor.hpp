@@ -82,7 +82,8 @@ class Factor {
   void order_in_tiles(int threads);
   const double* tile(std::int64_t p, std::int64_t J) const { return panel(p) + J * PANEL * PANEL; }
 
-  // (K^-1)_ii.  O(n) where it is first asked for i, a line of the memory a row; O(rows that are new) then.
+  // (K^-1)_ii.  O(n), a line of the memory a row, where it is first asked for i or rows of a block were forgotten; then
+  // O(rows behind the last whole panel).
   double inverse_diagonal(std::int64_t i);
 
   double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }

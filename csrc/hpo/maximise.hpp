@@ -229,6 +229,8 @@ class Search {
     std::vector<Start> best(1, kept.front());
     scorer_.look_closer({best.front().u.data(), 1, layout_.d});
     scored_.clear();
+    promising_ = -1, rough_ = nullptr;
+    for (Start& start : kept) start.row = -1;
     best.front().row = -1;
     best.front().exact = false;
     settle(best);
@@ -363,9 +365,11 @@ class Search {
   }
 
   void carry(std::vector<Start> ends) {
-    for (Start& end : ends)
-      if (!end.exact && end.row >= 0 && scored_.exact(end.row)) know(end, scored_.value(end.row));
-    sort(ends);
+    if (promising_ >= 0) {  // the pick knows more of the ends of rough climbs than these did
+      for (Start& end : ends)
+        if (!end.exact && end.row >= 0) end.value = std::min(end.value, scored_.value(end.row));
+      sort(ends);
+    }
     for (const Start& end : apart(ends, options_.carry, options_.spread)) {
       result_.optima.insert(result_.optima.end(), end.u.begin(), end.u.end());
       ++result_.n_optima;

@@ -32,8 +32,8 @@ struct Scorer {
   // until the next call; null where there is none.
   virtual Scorer* rough(Mat<const double>, double*) { return nullptr; }
 
-  // Bounds of these by what lies near them: dearer than those of `rough`, and close wherever they are.  They can change
-  // what `rough` gave; false where there are none.
+  // Bounds of these by what lies near them, with the exception of `rough`: dearer than those, and close wherever the
+  // points are, if these are few.  They can change what `rough` gave; false where there are none.
   virtual bool bound_nearby(Mat<const double>, double*) { return false; }
 
   // Whether `score` is a first idea, which can be far too good away from the points that were looked at closer.

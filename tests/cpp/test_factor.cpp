@@ -197,9 +197,15 @@ TEST(factor_keeps_the_diagonal_of_the_inverse) {
   }
   asked.truncate(K, 250, 1);
   compare(K, 250);
-  asked.extend_by_rows(K, 260, 1);
+  asked.extend_by_rows(K, 270, 1);  // a whole panel, but none that stays
+  for (std::int64_t i = 0; i < 270; ++i) CHECK(asked.inverse_diagonal(i) > 0.0);
   asked.truncate(K, 250, 1);
   compare(K, 250);
+  asked.extend(K, 270, 1);
+  compare(K, 270);
+  Factor moved = std::move(asked);
+  asked = std::move(moved);
+  compare(K, 270);
   asked.truncate(K, 100, 1);
   compare(K, 100);
   asked.clear();

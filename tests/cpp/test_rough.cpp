@@ -116,9 +116,10 @@ TEST(rough_bounds_by_what_lies_near) {
     int closer = 0;
     for (std::size_t i = 0; i < 70; ++i) {
       CHECK(nearby[i] >= exact[i] - 1e-9 * (1.0 + std::fabs(exact[i])));
-      closer += nearby[i] <= bound[i];
+      closer += nearby[i] < bound[i];
     }
-    CHECK(closer > 35);
+    // Where the mean is better than the best value, the bound of a probability is 1.
+    CHECK(closer > 35 || kind == hpo::UtilityKind::pi || kind == hpo::UtilityKind::log_pi);
   }
   hpo::PosteriorScorer without(given.posterior, utility(hpo::UtilityKind::log_ei), nullptr);
   CHECK(!without.bound_nearby(probe.points(0, 70), nearby.data()));
