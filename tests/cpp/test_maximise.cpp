@@ -51,6 +51,7 @@ struct Fake : hpo::Scorer {
 struct Glance : Fake {
   std::vector<Point> looked;
   int looks = 0;
+  double slope = 0.0;  // of what is seen from afar: its best is elsewhere
 
   using Fake::Fake;
 
@@ -64,8 +65,10 @@ struct Glance : Fake {
   void score(hpo::Mat<const double> U, double* value, double* d_value) override {
     Fake::score(U, value, d_value);
     for (std::int64_t i = 0; i < U.rows; ++i)
-      if (std::none_of(looked.begin(), looked.end(), [&](const Point& p) { return near(p, U.row(i)); }))
-        value[i] += 0.5;
+      if (std::none_of(looked.begin(), looked.end(), [&](const Point& p) { return near(p, U.row(i)); })) {
+        value[i] += 0.5 + slope * U(i, 0);
+        if (d_value != nullptr) d_value[i * U.cols] += slope;
+      }
   }
 
  private:
@@ -428,8 +431,12 @@ TEST(maximise_looks_closer_before_it_chooses) {
       const SearchResult r = run(glance, seed);
       reached += r.value >= best + std::log(0.95);
       CHECK(glance.looks == 1);
+
       // What was looked at closer is carried first, though all others are said to be worth more.
-      CHECK(r.optima.size() >= static_cast<std::size_t>(d) && Point(r.optima.begin(), r.optima.begin() + d) == r.u);
+      Glance slanted(cube(d), bumps);
+      slanted.slope = 0.5;
+      const SearchResult s = run(slanted, seed);
+      CHECK(s.optima.size() >= static_cast<std::size_t>(d) && Point(s.optima.begin(), s.optima.begin() + d) == s.u);
     }
     CHECK(reached >= 18);
   }
