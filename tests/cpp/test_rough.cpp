@@ -193,15 +193,19 @@ struct Witness : hpo::Scorer {
   hpo::PosteriorScorer inner;
   std::vector<double> candidates;
 
-  Witness(Given& given, const hpo::Utility& u, bool rough)
-      : inner(given.posterior, u, rough ? given.noise.data() : nullptr) {}
+  int nearby = 0;
+
+  Witness(hpo::Posterior& posterior, const hpo::Utility& u, const double* noise) : inner(posterior, u, noise) {}
   void score(Mat<const double> U, double* value, double* d_value) override { inner.score(U, value, d_value); }
   bool bound(Mat<const double> U, double* value) override {
-    candidates.assign(U.data, U.data + U.rows * U.cols);
+    candidates.insert(candidates.end(), U.data, U.data + U.rows * U.cols);
     return inner.bound(U, value);
   }
   hpo::Scorer* rough(Mat<const double> points, double* value) override { return inner.rough(points, value); }
-  bool bound_nearby(Mat<const double> U, double* value) override { return inner.bound_nearby(U, value); }
+  bool bound_nearby(Mat<const double> U, double* value) override {
+    ++nearby;
+    return inner.bound_nearby(U, value);
+  }
 };
 
 // What is returned is the best of all candidates, though few got their value.
@@ -210,7 +214,7 @@ TEST(rough_bounds_lose_no_candidate) {
   for (const hpo::UtilityKind kind : KINDS) {
     for (const bool climbing : {false, true}) {
       const hpo::Utility u = utility(kind);
-      Witness witness(given, u, climbing);
+      Witness witness(given.posterior, u, climbing ? given.noise.data() : nullptr);
       hpo::SearchOptions options;
       // With one start the best bound of this seed is not the best value, for every utility.
       if (!climbing) options.ascent.batches = options.alternations = options.polish = 0, options.starts = 1;
@@ -271,6 +275,32 @@ TEST(rough_bounds_lose_no_candidate_of_a_continuous_space) {
       posterior.score(utility(hpo::UtilityKind::ucb), {found.u.data(), 1, 3}, &exact, nullptr);
       CHECK_NEAR(found.value, exact, 1e-9);
     }
+  // And where the climbs are rough: their ends are among the candidates, and what is returned is the best of all.
+  int nearby = 0;
+  hpo::SearchOptions narrow;
+  narrow.ascent.lanes = 4;  // more bounds are left than that
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const hpo::Utility u = utility(KINDS[seed % 5]);
+    Witness witness(posterior, u, noise.data());
+    hpo::KnownPoints known(layout);
+    for (int again = 0; again < 2; ++again) {  // and when the best of them is known
+      witness.candidates.clear();
+      const hpo::SearchInput input{{U.data(), 5, 3}, {nullptr, 0, 3}, {lengthscale.data(), 3}, {&known}, {seed, 5}};
+      const hpo::SearchResult found = hpo::Search(layout, witness, input, narrow).run();
+      const auto m = static_cast<std::int64_t>(witness.candidates.size()) / 3;
+      CHECK(m > hpo::SearchOptions().quasi_random + hpo::SearchOptions().local + 1);
+      std::vector<double> exact(m);
+      posterior.score(u, {witness.candidates.data(), m, 3}, exact.data(), nullptr);
+      for (std::int64_t i = 0; i < m; ++i)
+        CHECK(known.contains(&witness.candidates[3 * i]) ||
+              found.value >= exact[i] - 1e-9 * (1.0 + std::fabs(exact[i])));
+      CHECK(!known.contains(found.u.data()));
+      if (u.kind == hpo::UtilityKind::log_ei) CHECK(found.values <= m / 4);
+      known.insert(found.u.data());
+    }
+    nearby += witness.nearby;
+  }
+  CHECK(nearby > 0);
 }
 
 TEST(rough_search_does_without_rows_nearby_that_cannot_be_factored) {
