@@ -24,14 +24,18 @@ class KnownPoints {
 
   std::int64_t n() const { return static_cast<std::int64_t>(hash_.size()); }
 
-  // Adds a canonical point (d), equal ones again too, so that `truncate` undoes exactly the latest insertions.
+  // Adds a canonical point (d), equal ones again too, so that `truncate` undoes exactly the latest insertions.  One
+  // that is there with the very same codes takes no slot: a million that failed at one point would be searched one by
+  // one.
   void insert(const double* u) {
     if (2 * (hash_.size() + 1) > slot_.size()) grow();
     double cell;
-    const std::uint64_t base = hash_of(u, &cell);
+    const std::uint64_t base = hash_of(u, &cell), hash = mix(base + integer(std::floor(cell)));
+    const bool again = find(hash, [&](const double* v) { return same_codes(u, v); });
     points_.insert(points_.end(), u, u + layout_->d);
-    hash_.push_back(mix(base + integer(std::floor(cell))));
-    place(n() - 1);
+    hash_.push_back(hash);
+    repeats_.push_back(again);
+    if (!again) place(n() - 1);
   }
 
   bool contains(const double* u) const {
@@ -39,9 +43,10 @@ class KnownPoints {
     double cell;
     const std::uint64_t base = hash_of(u, &cell);
     const double here = std::floor(cell), margin = reach_ / cell_;
-    if (find(mix(base + integer(here)), u)) return true;
-    if (cell - here < margin) return find(mix(base + integer(here - 1.0)), u);
-    if (here + 1.0 - cell < margin) return find(mix(base + integer(here + 1.0)), u);
+    const auto same = [&](const double* v) { return layout_->same_point(v, u); };
+    if (find(mix(base + integer(here)), same)) return true;
+    if (cell - here < margin) return find(mix(base + integer(here - 1.0)), same);
+    if (here + 1.0 - cell < margin) return find(mix(base + integer(here + 1.0)), same);
     return false;
   }
 
@@ -50,10 +55,13 @@ class KnownPoints {
   void truncate(std::int64_t n) {
     while (this->n() > n) {
       const std::int64_t row = this->n() - 1;
-      std::uint64_t at = hash_[row] & mask();
-      while (slot_[at] != row) at = (at + 1) & mask();
-      slot_[at] = -1;
+      if (!repeats_[row]) {
+        std::uint64_t at = hash_[row] & mask();
+        while (slot_[at] != row) at = (at + 1) & mask();
+        slot_[at] = -1;
+      }
       hash_.pop_back();
+      repeats_.pop_back();
     }
     points_.resize(hash_.size() * layout_->d);
   }
@@ -63,6 +71,7 @@ class KnownPoints {
   double reach_, cell_;
   std::vector<double> points_;       // (n, d)
   std::vector<std::uint64_t> hash_;  // (n)
+  std::vector<char> repeats_;        // (n) whether an earlier point has the same codes; such a row has no slot
   std::vector<std::int64_t> slot_;   // rows; -1: empty; a power of two, at most half full
 
   std::uint64_t mask() const { return slot_.size() - 1; }
@@ -99,12 +108,20 @@ class KnownPoints {
     return h;
   }
 
-  bool find(std::uint64_t hash, const double* u) const {
+  // Whether one of the points of this hash is one that is looked for.
+  template <class Wanted>
+  bool find(std::uint64_t hash, Wanted&& wanted) const {
     for (std::uint64_t at = hash & mask(); slot_[at] >= 0; at = (at + 1) & mask()) {
       const std::int64_t row = slot_[at];
-      if (hash_[row] == hash && layout_->same_point(points_.data() + row * layout_->d, u)) return true;
+      if (hash_[row] == hash && wanted(points_.data() + row * layout_->d)) return true;
     }
     return false;
+  }
+
+  bool same_codes(const double* u, const double* v) const {
+    for (std::int64_t c = 0; c < layout_->d; ++c)
+      if (!(u[c] == v[c] || (std::isnan(u[c]) && std::isnan(v[c])))) return false;
+    return true;
   }
 
   void place(std::int64_t row) {
@@ -115,7 +132,8 @@ class KnownPoints {
 
   void grow() {
     slot_.assign(slot_.empty() ? 64 : 2 * slot_.size(), -1);
-    for (std::int64_t row = 0; row < n(); ++row) place(row);
+    for (std::int64_t row = 0; row < n(); ++row)
+      if (!repeats_[row]) place(row);
   }
 };
 

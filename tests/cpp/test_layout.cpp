@@ -209,6 +209,24 @@ TEST(known_points_agree_with_a_scan) {
   CHECK(known.n() == 0 && !known.contains(told[0].data()));
 }
 
+// A point that was told a hundred thousand times is found, and forgotten, as fast as others.
+TEST(known_points_that_repeat) {
+  const hpo::Layout layout = nested();
+  hpo::KnownPoints known(layout);
+  const std::vector<double> first = random_point(layout, 1), second = random_point(layout, 2);
+  known.insert(second.data());
+  for (int i = 0; i < 100000; ++i) known.insert(first.data());
+  known.insert(second.data());
+  CHECK(known.n() == 100002 && known.contains(first.data()) && known.contains(second.data()));
+  known.truncate(2);
+  CHECK(known.contains(first.data()) && known.contains(second.data()));
+  known.truncate(1);
+  CHECK(!known.contains(first.data()) && known.contains(second.data()));
+  known.insert(first.data());
+  known.truncate(0);
+  CHECK(known.n() == 0 && !known.contains(first.data()) && !known.contains(second.data()));
+}
+
 TEST(known_points_find_neighbours_across_cells) {
   LayoutBuilder s;
   for (int j = 0; j < 30; ++j) s.continuous();
