@@ -64,7 +64,6 @@ class Ascent {
   // batch is left stay where they are.
   void climb(std::vector<Start>& starts, bool relax, Scored& scored) {
     const std::int64_t v = static_cast<std::int64_t>(variables_.size()), d = layout_.d;
-    for (Start& start : starts) start.row = -1;
     if (v == 0) return;
     std::vector<std::unique_ptr<Climb>> climbs;
     std::vector<std::size_t> lanes;
@@ -98,9 +97,9 @@ class Ascent {
     }
     for (std::size_t s = 0; s < climbs.size(); ++s) arrive(starts[s], *climbs[s], scored);
     scored.score();
-    for (Start& start : starts) {
-      if (start.row >= 0) start.value = scored.value(start.row);
-      start.row = -1;
+    for (std::size_t s = 0; s < climbs.size(); ++s) {  // the others are the candidates that they were
+      if (starts[s].row >= 0) starts[s].value = scored.value(starts[s].row);
+      starts[s].row = -1;
     }
   }
 
@@ -163,6 +162,7 @@ class Ascent {
 
   // Moves the start to where its climb ended; if that must be rounded, its new value waits for the next scoring.
   void arrive(Start& start, const Climb& climb, Scored& scored) const {
+    start.row = -1;
     if (start.exact && !(climb.value > start.value)) return;
     start.exact = true;
     std::vector<double> x(variables_.size()), u(layout_.d), snapped;

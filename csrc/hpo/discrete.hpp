@@ -52,7 +52,13 @@ class DiscreteSearch {
       std::vector<Change> changes;
       for (std::size_t s = 0; s < starts.size(); ++s)
         if (open[s]) collect(static_cast<std::int64_t>(s), starts[s].u, share, draws, changes);
-      const std::int64_t first = scored_.score();
+      // One whose bound does not exceed the start's value is no improvement: what it is worth need not be known.
+      const std::int64_t first = scored_.n();
+      scored_.bound();
+      std::vector<std::int64_t> above;
+      for (std::size_t i = 0; i < changes.size(); ++i)
+        if (scored_.value(first + i) > starts[changes[i].start].value) above.push_back(first + i);
+      scored_.make_exact(above);
       for (std::size_t i = 0; i < changes.size(); ++i) changes[i].value = scored_.value(first + i);
       const std::int64_t best_rows = first + static_cast<std::int64_t>(changes.size());
       const std::vector<std::int64_t> owner = combine(starts, changes, first);

@@ -81,10 +81,9 @@ class Search {
       score_whole_space();
     else
       ends = climb_from_candidates();
-    if (ends.empty()) ends = best_scored();
-    if (scorer_.vague()) ends = finish(ends);
+    if (scorer_.vague()) ends = finish(ends.empty() ? best_scored() : ends);
     const std::int64_t row = pick().row();
-    carry(ends);
+    carry(ends.empty() ? best_scored() : ends);
     result_.u.assign(scored_.point(row), scored_.point(row) + layout_.d);
     result_.value = scored_.value(row);
     result_.values = scored_.evaluations();
@@ -108,7 +107,7 @@ class Search {
     layout_.first_point(u.data());
     do scored_.add(u.data());
     while (layout_.next_point(u.data()));
-    scored_.score();
+    scored_.bound();
   }
 
   std::vector<Start> climb_from_candidates() {
@@ -354,9 +353,14 @@ class Search {
     return kept;
   }
 
+  // Those that have a value; where none has, those that have a bound.
   std::vector<Start> best_scored() const {
     std::vector<Start> starts;
-    for (const std::int64_t row : scored_.ranked()) starts.push_back(start_at(row));
+    for (const bool exact : {true, false}) {
+      if (!starts.empty()) break;
+      for (const std::int64_t row : scored_.ranked())
+        if (scored_.exact(row) == exact) starts.push_back(start_at(row));
+    }
     return starts;
   }
 

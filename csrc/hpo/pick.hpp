@@ -68,7 +68,9 @@ class Pick {
     Scorer* rough = rough_;
     rough_ = nullptr;
     if (rough) return scored_.tighten(rows, [&](Mat<const double> U, double* bound) { return rough->bound(U, bound); });
-    if (nearby_ || static_cast<std::int64_t>(rows.size()) <= lanes_) return false;
+    // Of many, the bounds do not tell the good ones from the others: some values come first.
+    const auto m = static_cast<std::int64_t>(rows.size());
+    if (nearby_ || m <= lanes_ || m > 8 * lanes_) return false;
     nearby_ = true;
     return scored_.tighten_nearby(rows);
   }
