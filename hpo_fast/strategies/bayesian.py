@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hpo_fast.backends import BACKENDS, gaussian_process, read_threads
-from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Utility
+from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Fit, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.space.values import plain
 from hpo_fast.strategies._decided import Decided
@@ -69,8 +69,8 @@ class BayesianOptimization(Strategy):
     The first `n_initial` trials fill the space: its centre, then a Latin hypercube. After that every ask maximises the
     acquisition, with pending trials counted as if they had brought what the model expects of them, so that several
     asks in a row give different points; a batch gives the same points as asking one by one. Failed trials count as the
-    worst value seen and are never asked again. Should the model fail numerically, the ask fills the space instead, and
-    the trial's note says why.
+    worst value seen and are never asked again. Should the model fail numerically, the ask fills the space instead; the
+    trial's note and a warning in the log of "hpo_fast" say why.
 
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
     number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 32 asks, while the model
@@ -79,10 +79,12 @@ class BayesianOptimization(Strategy):
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
     ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
     why, whenever that changes.
-    A trial's note holds what was decided with effort for it: `fit` (theta and the number of observations, when a refit
-    came to its end), `refit` (while one is under way: its number of observations, after its first ask also the trial
-    that began it and the shares done) and `optima`, beside `mean` and `sd`, the model's expectation in the units of the
-    objective (minimised), and `acquisition`, the value that made the point the best one.
+    A trial's note holds which of the two answered, as `surrogate`, and what was decided with effort for it: `fit` (when
+    a refit came to its end: theta, the number n of observations, and the log likelihood of these under theta in nats,
+    that of the exact model, or of the local one that of the observations summed up), `refit` (while one is under way:
+    its number of observations, after its first ask also the trial that began it and the shares done) and `optima`,
+    beside `mean` and `sd`, the model's expectation in the units of the objective (minimised), and `acquisition`, the
+    value that made the point the best one.
 
     Args:
         acquisition: "log_ei" (the logarithm of the expected improvement), "ei", "log_pi" or "pi" (probability of
@@ -236,10 +238,11 @@ class BayesianOptimization(Strategy):
             self._handle.set_theta(theta, decided.fit_n)
             self._fitted_n = decided.fit_n
 
-    def _fitted(self, n: int) -> dict[str, Any]:
-        """The note of a refit on n observations that has just come to its end."""
+    def _fitted(self, n: int, fit: Fit | None) -> dict[str, Any]:
+        """The note of a refit on n observations that has just come to its end; None: it failed, and theta stayed."""
         self._fitted_n = n
-        return {"n": n, "theta": self._handle.theta[0].tolist()}
+        note = {"n": n, "theta": self._handle.theta[0].tolist()}
+        return note if fit is None else {**note, "log_likelihood": _finite(float(fit.log_likelihood[0]))}
 
     def _exact_below(self) -> int:
         """Observations from which on "auto" is the model of many."""
@@ -296,6 +299,7 @@ class BayesianOptimization(Strategy):
             return Proposal(self._search(number, waiting, decided, note), note)
         except NumericalError as error:
             note |= {"kind": "quasi_random", "reason": str(error)}  # and the fit, if it is that far: it was paid for
+            _log.warning("BayesianOptimization: trial %d fills the space, for the model failed: %s", number, error)
             return Proposal(self._filling(number, waiting), note)
 
     def _used_up(self, never: Container[bytes]) -> bool:
@@ -315,6 +319,7 @@ class BayesianOptimization(Strategy):
         self._take_in()
         self._refit(number, decided, note)
         self._tell_regime()
+        note["surrogate"] = handle.regime
         found = handle.maximise(
             self._utility,
             1,
@@ -345,8 +350,7 @@ class BayesianOptimization(Strategy):
         elif n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
             if n < SPREAD_FROM:
                 self._plan = None
-                handle.refit()
-                note["fit"] = self._fitted(n)
+                note["fit"] = self._fitted(n, handle.refit())
             elif bulk:
                 handle.begin_refit(n)
                 self._finish(n, note)
@@ -374,13 +378,14 @@ class BayesianOptimization(Strategy):
     def _finish(self, n: int, note: dict[str, Any]) -> None:
         """Ends the refit on n observations that was begun, with all that is left of its work."""
         handle = self._handle
-        self._plan = None
+        self._plan, fit = None, None
         try:
-            handle.finish_refit()
+            fit = handle.finish_refit()
         except NumericalError as error:
             note["reason"] = str(error)  # theta stays as it was until the next refit, as if it had been fitted to these
+            _log.warning("BayesianOptimization: a refit on %s observations failed: %s", f"{n:,}", error)
             handle.set_theta(handle.theta, n)
-        note["fit"] = self._fitted(n)
+        note["fit"] = self._fitted(n, fit)
 
     @property
     def done(self) -> bool:

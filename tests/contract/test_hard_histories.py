@@ -162,7 +162,9 @@ def test_every_ask_is_a_point_of_the_space(name: str, strategy: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", ["points", "clusters", "outlier", "failed", "dimensions", "choices"])
+@pytest.mark.parametrize(
+    "name", ["points", "clusters", "outlier", "failed", "dimensions", "choices", "constant", "decades"]
+)
 def test_every_ask_is_a_point_of_the_space_at_five_thousand(name: str, strategy: str) -> None:
     hard = {
         "points": lambda: repeated(5000, 5),
@@ -171,6 +173,8 @@ def test_every_ask_is_a_point_of_the_space_at_five_thousand(name: str, strategy:
         "failed": lambda: with_values(line(3), 5000, lambda y, rng: np.where(rng.random(5000) < 0.99, np.nan, y)),
         "dimensions": lambda: drawn(line(200), 5000),
         "choices": lambda: drawn(CHOICES, 5000),
+        "constant": lambda: with_values(line(3), 5000, lambda y, rng: np.full(5000, 2.5)),
+        "decades": lambda: with_values(line(3), 5000, lambda y, rng: 10.0 ** (400.0 * y - 100.0)),
     }[name]()
     study = Study(hard.space, STRATEGIES[strategy](), seed=3)
     add(study, hard)

@@ -52,6 +52,25 @@ def test_killed_at_20_points(name: str, tmp_path: Path, workers: Any, worker: An
     assert content(Study.load(path)) == uninterrupted(worker, name)
 
 
+def test_killed_at_20_points_of_spread_refits(
+    tmp_path: Path, workers: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the exact model, with the local one, and where a refit begins in the one and ends in the other."""
+    dice = random.Random(7)
+    path = tmp_path / "study.db"
+    job = {"storage": str(path), "strategy": "bayesian_optimization", "seed": SEED, "total": TRIALS, "early": True}
+    for victim in sorted(dice.sample(range(24, TRIALS), 20)):
+        assert workers.wait(workers.start(**job, at=dice.choice(POINTS), victim=victim)) == -signal.SIGKILL
+    assert workers.wait(workers.start(**job)) == 0, workers.errors()
+    worker.spread_early(monkeypatch.setattr)
+    study = Study.load(path)
+    assert content(study) == uninterrupted(worker, "bayesian_optimization")
+    notes = [trial.note for trial in study.trials]
+    assert sum("refit" in note for note in notes) >= 15
+    answered = [{notes[i]["surrogate"] for i in range(at, at + 6)} for at in range(24, TRIALS - 6)]
+    assert {"exact"} in answered and {"vecchia"} in answered and {"exact", "vecchia"} in answered
+
+
 @pytest.mark.parametrize("name", ["chain"])
 def test_ctrl_c_ends_cleanly(name: str, tmp_path: Path, workers: Any, worker: Any) -> None:
     dice = random.Random(1)

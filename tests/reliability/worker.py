@@ -13,13 +13,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 import hpo_fast.storage.file_journal
 from hpo_fast.space import Between, Categorical, Float, Int, Space
-from hpo_fast.strategies import make_strategy
+from hpo_fast.strategies import bayesian, make_strategy
 from hpo_fast.strategies.base import Proposal, Strategy
 from hpo_fast.study import Study
 
@@ -96,6 +97,13 @@ def strategy_of(name: str) -> Strategy:
     return OWN[name]() if name in OWN else make_strategy(name)
 
 
+def spread_early(change: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Refits of Bayesian optimization are spread from 24 observations on, and from 40 on the local model answers."""
+    early = {"REFIT_ALWAYS": 12, "SPREAD_FROM": 24, "SPREAD_OVER": 5, "EXACT_BELOW": 40}
+    for name, value in early.items():
+        change(bayesian, name, value)
+
+
 def objective(trial: Any) -> float:
     """Deterministic; now and then it fails, in each of the ways there are."""
     p = trial.params
@@ -156,6 +164,8 @@ def work(job: dict[str, Any]) -> None:
         return objective(trial)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    if job.get("early"):
+        spread_early()
     if "at" in job:
         doom(job["at"], job["victim"])
     study = Study(

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from hpo_fast.backends import gaussian_process
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.gaussian_process import GaussianProcess
 from hpo_fast.space import Categorical, Float, Int, Space
@@ -60,11 +61,27 @@ def test_what_it_cannot_do_is_said_at_the_start():
         {"n_initial": 0},
         {"n_initial": 2.5},
         {"n_threads": True},
+        {"surrogate": "sparse"},
+        {"surrogate": None},
+        {"memory_limit": 0},
+        {"memory_limit": 1e9},
+        {"memory_limit": 10**9, "surrogate": "exact"},
+        {"memory_limit": 10**9, "surrogate": "vecchia"},
     ],
 )
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(StrategyError, match=f"BayesianOptimization: {next(iter(arguments))} must be"):
         BayesianOptimization(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"surrogate": "exact"}, {"surrogate": "vecchia"}, {"memory_limit": np.int64(10**9)}, {}]
+)
+def test_config_keeps_the_surrogate(arguments):
+    config = BayesianOptimization(**arguments).config()
+    expected = {"surrogate": "auto", "memory_limit": None} | arguments
+    assert {key: config[key] for key in expected} == expected
+    assert BayesianOptimization(**json.loads(json.dumps(config))).config() == config
 
 
 @pytest.mark.parametrize("beta", [-1.0, float("nan"), float("inf"), "1", True])
@@ -177,6 +194,19 @@ def test_refits_happen_as_documented():
     assert all(len(note["fit"]["theta"]) == 4 for note in notes(driver).values() if "fit" in note)
 
 
+def test_the_note_of_a_refit_holds_its_log_likelihood():
+    driver = Driver(BayesianOptimization(n_initial=5), FLOATS)
+    driver.run(12)
+    fit = notes(driver)[11]["fit"]
+    assert fit["n"] == 11
+    U = np.array([u for _, u, _, _, _ in driver.told[:11]])
+    Y = np.array([y for _, _, y, _, _ in driver.told[:11]])
+    judge = gaussian_process(FLOATS.layout, backend="reference")
+    judge.append(U, Y)
+    (expected,), _ = judge.log_likelihood(np.array([fit["theta"]]))
+    np.testing.assert_allclose(fit["log_likelihood"], expected, rtol=1e-6, atol=1e-6)
+
+
 def test_one_refit_serves_all_asks_until_the_next_tell():
     driver = Driver(BayesianOptimization(n_initial=5), FLOATS)
     driver.run(10)
@@ -191,7 +221,7 @@ def test_the_note_says_what_was_expected():
     driver.run(25)
     errors = []
     for _, _, y, _, note in driver.told[10:]:
-        assert set(note) - {"fit"} == {"kind", "mean", "sd", "acquisition", "optima"}
+        assert set(note) - {"fit"} == {"kind", "surrogate", "mean", "sd", "acquisition", "optima"}
         assert 0.0 < note["sd"] < 0.3 * scale
         assert np.isfinite(note["acquisition"])
         errors.append(abs(note["mean"] - y[0]))
@@ -215,6 +245,56 @@ def test_huge_values_leave_the_notes_speaking_json():
     driver.value = lambda u: np.array([1e300 * np.sum((u - 0.3) ** 2) - 1.7e308 * (u[0] < 0.1)])
     driver.run(15)
     json.dumps(list(notes(driver).values()), allow_nan=False)
+
+
+# -- the surrogate ---------------------------------------------------------------------------------------------------
+
+
+def regimes(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+
+
+def test_auto_says_when_the_model_changes_and_why(caplog, monkeypatch):
+    monkeypatch.setattr("hpo_fast.strategies.bayesian.EXACT_BELOW", 20)
+    driver = Driver(BayesianOptimization(n_initial=3), FLOATS)
+    with caplog.at_level("INFO", "hpo_fast"):
+        driver.run(24)
+    assert regimes(caplog) == [
+        "BayesianOptimization: exact Gaussian process at 3 observations: fewer than 20 observations",
+        "BayesianOptimization: nearest neighbours and inducing points (vecchia) at 20 observations: 20 observations or "
+        "more",
+    ]
+    answered = [note.get("surrogate") for note in notes(driver).values()]
+    assert answered == [None] * 3 + ["exact"] * 17 + ["vecchia"] * 4
+
+
+def test_a_limit_of_memory_decides_when_the_model_changes(caplog):
+    # Two triangles of 8 n^2 / 2 bytes each: 3,200 bytes hold those of 20 observations, and not of 21.
+    driver = Driver(BayesianOptimization(n_initial=3, memory_limit=3200), FLOATS)
+    with caplog.at_level("INFO", "hpo_fast"):
+        driver.run(23)
+    assert regimes(caplog)[1:] == [
+        "BayesianOptimization: nearest neighbours and inducing points (vecchia) at 21 observations: "
+        "memory_limit=3,200 bytes holds the factors of fewer than 21 observations"
+    ]
+    assert [notes(driver)[number]["surrogate"] for number in (20, 21)] == ["exact", "vecchia"]
+
+
+def test_no_memory_is_enough_for_the_exact_model_of_all_trials():
+    assert BayesianOptimization(memory_limit=10**15)._exact_below() == BayesianOptimization()._exact_below() == 5000
+    assert BayesianOptimization(memory_limit=8 * 4998**2)._exact_below() == 4999
+    assert BayesianOptimization(memory_limit=1)._exact_below() == 1
+
+
+@pytest.mark.parametrize("surrogate", ["exact", "vecchia"])
+def test_a_forced_model_answers_whatever_the_number(surrogate, caplog, monkeypatch):
+    monkeypatch.setattr("hpo_fast.strategies.bayesian.EXACT_BELOW", 10)
+    driver = Driver(BayesianOptimization(n_initial=3, surrogate=surrogate), FLOATS)
+    with caplog.at_level("INFO", "hpo_fast"):
+        driver.run(14)
+    assert {note.get("surrogate") for number, note in notes(driver).items() if number >= 3} == {surrogate}
+    (line,) = regimes(caplog)
+    assert line.endswith(f"at 3 observations: surrogate={surrogate!r}")
 
 
 # -- replay ----------------------------------------------------------------------------------------------------------
@@ -396,7 +476,7 @@ class Breaking:
 
 
 @pytest.mark.parametrize("verb", ["maximise", "refit", "append", "set_theta"])
-def test_numerical_trouble_never_reaches_the_user(verb):
+def test_numerical_trouble_never_reaches_the_user(verb, caplog):
     driver = Driver(BayesianOptimization(n_initial=3), FLOATS)
     driver.run(6)
     driver.strategy._handle = Breaking(driver.strategy._handle, verb)
@@ -404,9 +484,15 @@ def test_numerical_trouble_never_reaches_the_user(verb):
         driver.strategy._handle._handle.set_theta(np.zeros((1, 4)))
     driver.run(1)
     driver.run(1)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        f"BayesianOptimization: trial {number} fills the space, for the model failed: no factor of this matrix"
+        for number in ((7,) if verb == "append" else (6, 7))  # the row of trial 6 is appended when it is told
+    ]
     note = notes(driver)[7]
     assert ("fit" in note) == (verb == "maximise"), "what was fitted before the trouble is kept"
     note.pop("fit", None)
+    note.pop("surrogate", None)
     assert note == {"kind": "quasi_random", "reason": "no factor of this matrix"}
     driver.strategy._handle.broken.clear()
     driver.run(1)
@@ -414,7 +500,7 @@ def test_numerical_trouble_never_reaches_the_user(verb):
     assert driver.strategy._handle.n == 9, "rows that could not be told are told when it works again"
 
 
-def test_a_long_refit_that_fails_is_not_tried_again_at_once():
+def test_a_long_refit_that_fails_is_not_tried_again_at_once(caplog):
     driver = Driver(BayesianOptimization(), FLOATS)
     driver.add(FLOATS.from_uniform(np.random.default_rng(0).random((1000, 2))))
     theta = driver.strategy._handle.theta[0].tolist()
@@ -423,6 +509,7 @@ def test_a_long_refit_that_fails_is_not_tried_again_at_once():
     first, second = notes(driver)[1000], notes(driver)[1001]
     assert first["kind"] == "model" and first["reason"] == "no factor of this matrix"
     assert first["fit"] == {"n": 1000, "theta": theta}
+    assert "a refit on 1,000 observations failed: no factor of this matrix" in caplog.text
     assert second["kind"] == "model" and not {"fit", "refit", "reason"} & set(second)
 
 
@@ -501,13 +588,19 @@ def test_trials_that_others_add_are_no_shares_of_a_refit(early):
     assert [note["refit"]["share"] for note in notes] == [4, 5] and not any("fit" in note for note in notes)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, seed, tmp_path):
-    whole = Study(FLOATS, "bayesian_optimization", seed=seed)
+@pytest.mark.parametrize(("seed", "surrogate"), [(1, "exact"), (2, "exact"), (1, "vecchia"), (1, "auto"), (2, "auto")])
+def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, monkeypatch, seed, surrogate, tmp_path):
+    """In both models, and where "auto" leaves the one for the other while the refit is under way."""
+    monkeypatch.setattr("hpo_fast.strategies.bayesian.EXACT_BELOW", 28)  # one refit goes from 25 observations to 30
+    strategy = BayesianOptimization(surrogate=surrogate)
+    whole = Study(FLOATS, strategy, seed=seed)
     whole.optimize(wave, 45)
     expected = told(whole)
+    answered = [note["surrogate"] for _, _, _, note in expected[25:31]]
+    assert set(answered) == {surrogate} if surrogate != "auto" else answered == ["exact"] * 3 + ["vecchia"] * 3
+    assert expected[26][3]["refit"]["number"] == 25 and expected[30][3]["fit"]["n"] == 25
     path = tmp_path / "s.db"
-    Study(FLOATS, "bayesian_optimization", storage=path, seed=seed).optimize(wave, 22)
+    Study(FLOATS, BayesianOptimization(surrogate=surrogate), storage=path, seed=seed).optimize(wave, 22)
     while len(expected) > (study := Study.load(path)).total_trials:
         study.optimize(wave, 1)  # every trial in a process of its own, as far as the strategy can tell
     assert told(study) == expected
