@@ -153,6 +153,8 @@ METHODS: dict[str, Callable[[Space, int, int], Session]] = {
     "hpo_fast_exact": _bayesian("exact"),
     "hpo_fast_vecchia": _bayesian("vecchia"),
     "hpo_fast_random": _named("random"),
+    "hpo_fast_quasi_random": _named("quasi_random"),
+    "hpo_fast_grid": _named("grid"),
     "tpe": _named("tpe"),
     "optuna_gp": _optuna_gp,
     "optuna_tpe": _optuna_tpe,

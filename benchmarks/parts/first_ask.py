@@ -29,19 +29,23 @@ PLACES = {
 }
 
 
-def told(n: int, d: int, place: str, surrogate: str | None, path: str | None, threads: int) -> tuple[Study, int]:
-    """A study that was told n trials, and how many refits are under way in it."""
+def told(
+    n: int, d: int, place: str, surrogate: str | None, path: str | None, threads: int
+) -> tuple[Study, int, float | None]:
+    """A study that was told n trials, how many refits are under way in it, and the seconds of a bulk of them all."""
     past = history(n, d, 0)
     session = OurSession(past.space, 0, bayesian(surrogate, threads), path)
     if place != "under_way":
-        session.add(past.columns(), past.y)
-        return session.study, 0
+        columns = past.columns()
+        began = time.perf_counter()
+        session.add(columns, past.y)
+        return session.study, 0, time.perf_counter() - began
     loop = Loop(session, past, 0, before_refit(n))
     for _ in range(max(1, n // SPREAD_OVER // 2)):
         loop.step()
         loop.evaluate()
     session.tell(loop.told[-1])
-    return session.study, sum(map(begins_refit, loop.notes[1:])) - loop.refits
+    return session.study, sum(map(begins_refit, loop.notes[1:])) - loop.refits, None
 
 
 def measure(
@@ -62,10 +66,13 @@ def measure(
     # In the working directory: a temporary folder in memory would know no disk.
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         path = None if place == "memory" else str(Path(folder) / "study.db")
-        study, under_way = told(n, d, place, surrogate, path, threads)
+        study, under_way, add_seconds = told(n, d, place, surrogate, path, threads)
+        load_seconds = None
         if path is not None:
             del study
+            began = time.perf_counter()
             study = Study.load(path)
+            load_seconds = time.perf_counter() - began
         began = time.perf_counter()
         trial = study.ask()
         seconds = time.perf_counter() - began
@@ -84,6 +91,8 @@ def measure(
         ratio, _ = grade((past.U, past.y), fit, u, past.space.layout, n, effort, threads, judge)
     return {
         "seconds": seconds,
+        "add_trials": add_seconds,
+        "load": load_seconds,
         "rate": rate,
         "value": past.f(u),
         "best told": float(past.y.min()),
@@ -126,6 +135,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
             "f asked": result["value"],
             "best told": result["best told"],
         }
+        shown |= {f"{verb}, s": result[verb] for verb in ("add_trials", "load") if result[verb] is not None}
         if result["ratio"] is not None:
             found.append(result["ratio"])
             shown["EI"] = result["ratio"]
@@ -152,7 +162,8 @@ PART = Part(
     "dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured before and after). In the middle of a "
     "spread refit: a stored study that began a refit and asked half of the trials over which it is spread; the "
     "ask after the load makes up for all of it. f asked: the noise-free value of the point, beside the least "
-    "value told. EI: in memory, that of the asked point relative to the best of two long "
+    "value told. add_trials: seconds of the bulk that told all trials, in memory or into the file; load: of the "
+    "Study.load that opens it. EI: in memory, that of the asked point relative to the best of two long "
     f"searches on the same model, {SEARCHES_OF_MANY}; a study from a file asks the same point. The others are "
     "judged by f alone.",
 )

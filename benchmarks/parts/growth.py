@@ -24,6 +24,8 @@ CURVES = {
     "hpo_fast": ("hpo_fast", "ours"),
     "tpe": ("hpo_fast TPE", "ours"),
     "hpo_fast_random": ("hpo_fast random", "ours"),
+    "hpo_fast_quasi_random": ("hpo_fast quasi-random", "ours"),
+    "hpo_fast_grid": ("hpo_fast grid", "ours"),
     "optuna_gp": ("Optuna GPSampler", "optuna"),
     "optuna_tpe": ("Optuna TPESampler", "optuna_tpe"),
     "botorch": ("BoTorch", "botorch"),

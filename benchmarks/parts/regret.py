@@ -30,10 +30,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
     for kind in dict.fromkeys(PROBLEMS[name].kind for name in names):
         chosen = [PROBLEMS[name].kind == kind for name in names]
         rows.append(table.row(f"class {kind}", mine[chosen], other[chosen]))
-    plain = [not any(parameter.conditions for parameter in PROBLEMS[name].space.values()) for name in names]
-    if 0 < sum(plain) < len(plain):
-        rows.append(table.row(f"the {sum(plain)} problems without conditions", mine[plain], other[plain]))
-    return [*rows, overall]
+    return [*rows, *table.plain_row(results, *METHODS), overall]
 
 
 PART = Part(

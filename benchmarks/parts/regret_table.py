@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from hpo_fast_bench.parts import Row, Unit
+from hpo_fast_bench.problems import PROBLEMS
 from hpo_fast_bench.scalable import TASKS
 from hpo_fast_bench.statistics import NOT_WORSE, normalised_regret, upper_bound
 
@@ -77,6 +78,16 @@ def row(figure: str, ours: Array, theirs: Array, target: float | None = None) ->
     if target == 0.0:
         return Row(figure, cells, "upper bound < 0", bool(bound < 0.0))
     return Row(figure, cells, f"upper bound <= {target}", bool(bound <= target))
+
+
+def plain_row(results: Mapping[str, Any], ours: str, theirs: str, label: str = "") -> list[Row]:
+    """A line for the problems without conditions, where there are others as well."""
+    names = [name for name in PROBLEMS if all(f"{method}--{name}" in results for method in (ours, theirs, RANDOM))]
+    plain = [name for name in names if not any(p.conditions for p in PROBLEMS[name].space.values())]
+    if not 0 < len(plain) < len(names):
+        return []
+    sides = [np.array([regret(results, method, name) for name in plain]) for method in (ours, theirs)]
+    return [row(f"{label}the {len(plain)} problems without conditions", *sides)]
 
 
 def rows(

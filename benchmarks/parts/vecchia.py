@@ -18,7 +18,8 @@ from hpo_fast.backends import gaussian_process
 from hpo_fast.backends.base import Surrogate
 
 Array = npt.NDArray[np.float64]
-SIZES = [(n, d) for n in (2000, 5000) for d in (5, 20)]
+SIZES = [(n, d) for n in (2000, 5000, 5200, 7000) for d in (5, 20)]
+MOST_WITH_TARGET = 5000  # beyond, fewer of the rows that all points share stand as they are: see csrc/hpo/local.hpp
 NOISY = {"ackley": 0.1, "styblinski": 0.1, "ellipsoid": 0.02}  # fractions of the function's own spread
 POINTS = 1000
 MOST_ERROR, RATIO, LEAST_SHARE = 0.1, (0.9, 1.1), 0.95
@@ -105,7 +106,8 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
             shown[f"coverage, {side}"] = ", ".join(f"{found[f'{level:.0%}']:.3f}" for level in LEVELS)
             shown[f"density, {side}"] = found["density"]
         label = f"{name}{', noisy' if result['noise'] else ''}, n = {n}, d = {d}"
-        rows.append(Row(label, shown, f"share >= {LEAST_SHARE:.0%}", share >= LEAST_SHARE))
+        target = f"share >= {LEAST_SHARE:.0%}" if n <= MOST_WITH_TARGET else ""
+        rows.append(Row(label, shown, target, share >= LEAST_SHARE if target else None))
     return rows
 
 
@@ -116,7 +118,9 @@ PART = Part(
     _rows,
     note="share: of the held-out points, at which the mean is off by less than 0.1 posterior standard deviations of "
     "the function, and the ratio of the standard deviations is within 0.9 to 1.1, both at the theta of the exact "
-    "fit. Two fifths of the history and half of the held-out points lie about the optimum. coverage: of central "
-    "intervals of 50, 90 and 95 % by held-out noisy values, and density: their mean log density, each side at the"
-    " theta that it found; seconds: of append and refit.",
+    "fit. Up to 5,000 observations half of them, at most 2,048, stand in the model as they are for all points, beyond "
+    "1,024; the rows beyond are for information: there the defaults answer with this model. Two fifths of the history "
+    "and half of the held-out points lie about the optimum. coverage: of central intervals of 50, 90 and 95 % by "
+    "held-out noisy values, and density: their mean log density, each side at the theta that it found; seconds: of "
+    "append and refit.",
 )
