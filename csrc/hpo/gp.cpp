@@ -78,6 +78,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
     } else {
       renew_warp();
       if (!later) catch_up(now_, n());
+      filled_panel_ = filled_panel_ || (!later && before / PANEL < n() / PANEL);
     }
     rank(before);
     for (std::int64_t i = before; i < n(); ++i)

@@ -113,6 +113,16 @@ double GaussianProcess::advance_factor(double work) {
 double GaussianProcess::advance_refit(double work) {
   double done = 0.0;
   if (!next_ || next_->n == 0) return done;
+  // The rows appended since the last share filled a panel: that was a block of work already, and a share is one at
+  // least.  It waits for the next call, but not twice.
+  const bool wait = filled_panel_ && next_->owed == 0.0;
+  filled_panel_ = false;
+  if (wait) {
+    next_->owed = work;
+    return done;
+  }
+  work += next_->owed;
+  next_->owed = 0.0;
   try {
     if (!next_->fit.done()) done += next_->fit.advance(work, config_.threads);
     if (next_->fit.done() && done < work) done += advance_factor(work - done);

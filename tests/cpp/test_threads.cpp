@@ -81,6 +81,30 @@ TEST(threads_share_a_long_history) {
   CHECK(gp.n() == n - 30);
 }
 
+// The share of a refit that follows a row that filled a panel waits for the next one, and changes nothing.
+TEST(threads_a_share_waits_where_a_panel_was_filled) {
+  const History h(150), probe(20);
+  GaussianProcess gp(h.arrays, config(2)), at_once(h.arrays, config(2));
+  h.tell(gp, 0, 120);
+  h.tell(at_once, 0, 120);
+  predict(gp, probe.points(0, 20));
+  gp.begin_refit(120);
+  for (std::int64_t n = 121; n <= 150; ++n) {
+    h.tell(gp, n - 1, 1);
+    h.tell(at_once, n - 1, 1);
+    const double done = gp.advance_refit(1e3);
+    if (n == 121 || n == 128)  // the 120 rows before filled one too
+      CHECK(done == 0.0 && gp.advance_refit(1e3) > 0.0);
+    else if (n < 128)
+      CHECK(done > 0.0);
+  }
+  at_once.begin_refit(120);
+  gp.finish_refit();
+  at_once.finish_refit();
+  CHECK(gp.theta() == at_once.theta());
+  CHECK(predict(gp, probe.points(0, 20)) == predict(at_once, probe.points(0, 20)));
+}
+
 TEST(threads_fit_and_search) {
   const auto found = everything(270, 2, 3);
   CHECK(found == everything(270, 2, 3));
