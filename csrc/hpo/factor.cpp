@@ -23,6 +23,7 @@ constexpr std::int64_t SHARES = 4;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
+constexpr std::int64_t HALF = PANEL / LANES / 2;                 // chunks
 constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
 
@@ -94,6 +95,36 @@ double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
                         i);
 }
 
+void Factor::products(std::int64_t first, std::int64_t c0, std::int64_t c1, std::int64_t share, std::int64_t shares,
+                      const double* C, double* A, double* U) const {
+  const Kernels& k = kernels();
+  const std::int64_t size = (first + PANEL) * LANES, older = (first + PANEL - 1) / PANEL;
+  for (std::int64_t c = c0; c < c1; ++c)
+    std::memset(U + (c * shares + share) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
+  for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
+    const std::int64_t height = std::min(PANEL, first - pp * PANEL);
+    for (std::int64_t c = c0; c < c1; ++c) {
+      double* Ap = A + c * size + pp * PANEL * LANES;
+      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, C + c * size, Ap, LANES);
+      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES,
+                         U + (c * shares + share) * size);
+    }
+  }
+}
+
+void Factor::prepare_half(const CovarianceMatrix& K, std::int64_t first, int threads) {
+  const std::int64_t size = (first + PANEL) * LANES;
+  double* C = C_.need(HALF * size);
+  double* A = half_A_.need(HALF * size);
+  double* U = half_U_.need(HALF * size);
+  half_ = -1;
+  parallel_for(threads, HALF, [&](std::int64_t c, int) {
+    covariances(K, first, first + c * LANES, K.points->chunk(first / LANES + c), C + c * size);
+    products(first, c, c + 1, 0, 1, C, A, U);
+  });
+  half_ = first;
+}
+
 // Rows [first, first + rows), first a multiple of LANES, all in one panel.
 void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads) {
   const Kernels& k = kernels();
@@ -115,27 +146,22 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
     for (std::int64_t i = 0; i < rows; ++i)
       std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
   };
+  const std::int64_t ready = rows == PANEL && half_ == first ? HALF : 0;
+  half_ = -1;
+  for (std::int64_t c = 0; c < ready; ++c) {
+    fill(c);  // for S
+    std::memcpy(A + c * size, half_A_.data() + c * size, static_cast<std::size_t>(first * LANES) * sizeof(double));
+    std::memcpy(U + c * size, half_U_.data() + c * size, static_cast<std::size_t>(first * LANES) * sizeof(double));
+  }
   // A thread takes chunks from their covariances on, which are then where it needs them, all its chunks in one reading
   // of the older rows; or, where there is one chunk alone, a share of these.
   if (shares > 1) fill(0);
-  const std::int64_t older = (first + PANEL - 1) / PANEL;
-  const std::int64_t groups = std::min<std::int64_t>(chunks, threads);
+  const std::int64_t left = chunks - ready, groups = std::min<std::int64_t>(left, threads);
   parallel_for(threads, groups * shares, [&](std::int64_t task, int) {
     const std::int64_t group = task / shares, share = task % shares;
-    const std::int64_t c0 = chunks * group / groups, c1 = chunks * (group + 1) / groups;
-    for (std::int64_t c = c0; c < c1; ++c) {
-      if (shares == 1) fill(c);
-      std::memset(U + (c * shares + share) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
-    }
-    for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
-      const std::int64_t height = std::min(PANEL, first - pp * PANEL);
-      for (std::int64_t c = c0; c < c1; ++c) {
-        double* Ap = A + c * size + pp * PANEL * LANES;
-        k.panel_product(panel(pp), height, stride(pp), pp * PANEL, C + c * size, Ap, LANES);
-        k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES,
-                           U + (c * shares + share) * size);
-      }
-    }
+    const std::int64_t c0 = ready + left * group / groups, c1 = ready + left * (group + 1) / groups;
+    for (std::int64_t c = c0; c < c1 && shares == 1; ++c) fill(c);
+    products(first, c0, c1, share, shares, C, A, U);
   });
   for (std::int64_t t = 1; t < shares; ++t)
     for (std::int64_t i = 0; i < first * LANES; ++i) U[i] += U[t * size + i];
@@ -211,6 +237,8 @@ void Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
     const std::int64_t rows = panel + PANEL <= n ? PANEL : chunks ? LANES : 1;
     if (rows == 1) {
       append_row(K, threads);
+      // Half of the block that is to come, so that no row has to wait for all of it.
+      if (panel >= CHUNKS_BEFORE && n_ == panel + HALF * LANES) prepare_half(K, panel, threads);
       continue;
     }
     n_ = rows == PANEL ? panel : chunk;  // what a failure leaves is the rows before this block
@@ -244,6 +272,7 @@ void Factor::truncate(const CovarianceMatrix& K, std::int64_t n, int threads) {
     n_ = blocked_;
     inverse_.clear();
   }
+  if (half_ >= 0 && n < half_ + HALF * LANES) half_ = -1;
   n_ = std::min(n_, n);
   extend(K, n, threads);
 }

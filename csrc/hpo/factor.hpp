@@ -50,6 +50,7 @@ class Factor {
 
   void clear() {
     n_ = blocked_ = 0;
+    half_ = -1;
     inverse_.clear();
   }
 
@@ -65,6 +66,13 @@ class Factor {
   // Goes on from clear() with all panels as blocks, the last one too: the fastest way, for a factor that is used once.
   // Stops when `work` floating-point operations are done, but not before a block is; returns those done.
   double build_some(const CovarianceMatrix& K, std::int64_t n, double work, int threads);
+
+  // Does half of the work of the panel [first, first + PANEL), of which the points of the first half are there and all
+  // rows before it: what depends on these alone.  The panel is then computed as it would have been.
+  void prepare_half(const CovarianceMatrix& K, std::int64_t first, int threads);
+  bool prepared(std::int64_t first) const { return half_ == first; }
+  // The points of a half that was prepared are no longer those that come.
+  void forget_half() { half_ = -1; }
 
   // Forgets all rows after the first n; rows that a block had computed are computed one by one again.
   void truncate(const CovarianceMatrix& K, std::int64_t n, int threads);
@@ -102,9 +110,15 @@ class Factor {
   };
   std::vector<Part> inverse_;
   Buffer C_, A_, U_, S_, W_, row_;
+  std::int64_t half_ = -1;  // the first row of the panel of which A and U of the first half are there, or -1
+  Buffer half_A_, half_U_;
   mutable Buffer shares_;
 
   double* prepare(std::int64_t p);
+  // A and U of chunks [c0, c1) of a block that begins at row `first`, from the older panels that `share` out of
+  // `shares` stands for.
+  void products(std::int64_t first, std::int64_t c0, std::int64_t c1, std::int64_t share, std::int64_t shares,
+                const double* C, double* A, double* U) const;
   void build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads);
   void append_row(const CovarianceMatrix& K, int threads);
   // The pivot to use for row i, or 0 where the row is merged into another.

@@ -78,7 +78,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
     } else {
       renew_warp();
       if (!later) catch_up(now_, n());
-      filled_panel_ = filled_panel_ || (!later && before / PANEL < n() / PANEL);
+      filled_panel_ = filled_panel_ || (!later && before / (PANEL / 2) < n() / (PANEL / 2));
     }
     rank(before);
     for (std::int64_t i = before; i < n(); ++i)
@@ -145,7 +145,9 @@ void GaussianProcess::cut(std::int64_t n) {
   local_.reset();
   renew_warp();
   for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
-    if (!model || model->theta.empty() || model->points.n() < n) continue;
+    if (!model || model->theta.empty()) continue;
+    model->V.forget_half();
+    if (model->points.n() < n) continue;
     model->points.truncate(n);
     model->noise.resize(n);
     model->V.truncate(matrix(*model), n, config_.threads);

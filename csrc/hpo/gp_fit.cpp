@@ -101,11 +101,19 @@ double GaussianProcess::advance_factor(double work) {
     const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL, target = std::min(end, n());
     const double row = 2.0 * static_cast<double>(target) * static_cast<double>(target);
     const auto left = static_cast<double>(target - before);
-    // A panel that fills is one block; of the last one, so many rows as are paid for.
-    const bool block = target == end;
+    // A panel that fills is one block, or two halves of one; of the last one, so many rows as are paid for.
+    const bool block = target == end, half = model.V.prepared(before);
+    if (block && !half && before % PANEL == 0 && work - done < left * row) {
+      embed(model, before + PANEL / 2);
+      model.V.prepare_half(matrix(model), before, config_.threads);
+      model.points.truncate(before);
+      model.noise.resize(before);
+      done += 0.5 * left * row;
+      continue;
+    }
     const double rows = block ? left : std::min(left, std::max(1.0, std::floor((work - done) / (SINGLE_ROW * row))));
     catch_up(model, before + static_cast<std::int64_t>(rows));
-    done += (block ? 1.0 : SINGLE_ROW) * rows * row;
+    done += (!block ? SINGLE_ROW : half ? 0.5 : 1.0) * rows * row;
   }
   return done;
 }

@@ -174,6 +174,53 @@ TEST(factor_of_panels_that_share_a_slab) {
 }
 
 // Asked again it is the same to the last bit as of a factor that was never asked, whatever the rows did meanwhile.
+// A panel in two halves has the bits of one, and a half of points that went is of no use.
+TEST(factor_of_a_panel_in_halves) {
+  const std::int64_t n = 320;
+  Space space(n), other(n);
+  double u[3] = {0.9, 0.1, 0.5};
+  other.points.truncate(200);
+  other.layout.snap(u);
+  other.points.append(u);  // row 200 is another
+  for (std::int64_t i = 201; i < n; ++i) other.points.append(space.points, i);
+  const std::vector<double> noise(static_cast<std::size_t>(n), 1e-3);
+  const auto matrix = [&](const Space& s) {
+    return CovarianceMatrix{&s.points, hpo::Kernel::matern52, 1.3, noise.data()};
+  };
+  const auto same = [&](const Factor& a, const Factor& b) {
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const std::int64_t p = i / hpo::PANEL, at = i % hpo::PANEL * a.stride(p) + j;
+        if (a.panel(p)[at] != b.panel(p)[at]) return false;
+      }
+    return true;
+  };
+  for (const int threads : {1, 2, 3}) {
+    Factor whole, halves, changed;
+    whole.extend(matrix(space), n, threads);
+    for (const std::int64_t first : {0, 64, 192}) {
+      halves.extend(matrix(space), first, threads);
+      halves.prepare_half(matrix(space), first, threads);
+      CHECK(halves.prepared(first) && !halves.prepared(first + 64) && halves.n() == first);
+      halves.extend(matrix(space), first + 64, threads);
+      CHECK(!halves.prepared(first));
+    }
+    halves.extend(matrix(space), n, threads);
+    CHECK(same(whole, halves));
+    changed.extend(matrix(other), 230, threads);
+    changed.prepare_half(matrix(other), 192, threads);
+    changed.truncate(matrix(other), 226, threads);
+    CHECK(changed.prepared(192));
+    changed.truncate(matrix(other), 200, threads);
+    CHECK(!changed.prepared(192));
+    changed.extend(matrix(space), n, threads);
+    CHECK(same(whole, changed));
+    changed.prepare_half(matrix(space), 192, threads);
+    changed.clear();
+    CHECK(!changed.prepared(192));
+  }
+}
+
 TEST(factor_keeps_the_diagonal_of_the_inverse) {
   const std::int64_t n = 300;
   Space space(n);
