@@ -136,7 +136,7 @@ class GaussianProcess {
   std::int64_t fitted_ = 0;  // observations that theta was fitted to, 0 where that is not known
   std::int64_t base_ = 0;    // those that the local model's warp and summary begin with
   std::unique_ptr<Planned> next_;
-  bool filled_panel_ = false;       // of now_, by rows appended since the last share of a refit
+  bool filled_panel_ = false;       // of now_, or half of it, by rows appended since the last share of a refit
   std::vector<std::int64_t> best_;  // the best rows that did not fail, best first
   Weights weights_;
   bool weights_current_ = false;

@@ -121,8 +121,8 @@ double GaussianProcess::advance_factor(double work) {
 double GaussianProcess::advance_refit(double work) {
   double done = 0.0;
   if (!next_ || next_->n == 0) return done;
-  // The rows appended since the last share filled a panel: that was a block of work already, and a share is one at
-  // least.  It waits for the next call, but not twice.
+  // The rows appended since the last share filled a panel, or half of it: that was half a block of work already, and a
+  // share is as much at least.  It waits for the next call, but not twice.
   const bool wait = filled_panel_ && next_->owed == 0.0;
   filled_panel_ = false;
   if (wait) {
