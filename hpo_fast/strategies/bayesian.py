@@ -290,7 +290,7 @@ class BayesianOptimization(Strategy):
         return proposals
 
     def _propose(self, number: int, waiting: list[FloatArray], decided: Decided) -> Proposal | None:
-        if self._used_up(AnyOf({_key(u) for u in waiting}, self._told) if self._deterministic else self._failed):
+        if self._used_up(AnyOf({u.tobytes() for u in waiting}, self._told) if self._deterministic else self._failed):
             return None
         if self._n_told + len(waiting) < self._n_first or not self._n_valid:
             return Proposal(self._filling(number, waiting), {"kind": "initial"})
@@ -308,7 +308,7 @@ class BayesianOptimization(Strategy):
 
     def _filling(self, number: int, waiting: list[FloatArray]) -> FloatArray:
         """A point that fills the space, without the model: for the first trials, and when the model failed. O(n)."""
-        seen = AnyOf({_key(u) for u in waiting}, self._told)
+        seen = AnyOf({u.tobytes() for u in waiting}, self._told)
         never = seen if self._deterministic else self._failed
         return self._design.point(number, seen, never, self._few)
 
@@ -391,10 +391,6 @@ class BayesianOptimization(Strategy):
     def done(self) -> bool:
         """True when every point of a finite space failed, or, of a deterministic objective, was told."""
         return self._used_up(self._told if self._deterministic else self._failed)
-
-
-def _key(u: FloatArray) -> bytes:
-    return u.tobytes()
 
 
 def _finite(x: float) -> float | None:
