@@ -230,7 +230,8 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
   ++n_;
 }
 
-void Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
+double Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
+  double work = 0.0;
   while (n_ < n) {
     const std::int64_t panel = n_ / PANEL * PANEL, chunk = n_ / LANES * LANES;
     const bool chunks = panel < CHUNKS_BEFORE && chunk + LANES <= n;
@@ -238,15 +239,20 @@ void Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
     if (rows == 1) {
       append_row(K, threads);
       // Half of the block that is to come, so that no row has to wait for all of it.
-      if (panel >= CHUNKS_BEFORE && n_ == panel + HALF * LANES) prepare_half(K, panel, threads);
+      if (panel >= CHUNKS_BEFORE && n_ == panel + HALF * LANES) {
+        prepare_half(K, panel, threads);
+        work += 0.5 * block_work(panel, PANEL);
+      }
       continue;
     }
     n_ = rows == PANEL ? panel : chunk;  // what a failure leaves is the rows before this block
     blocked_ = std::min(blocked_, n_);
+    work += (rows == PANEL && prepared(n_) ? 0.5 : 1.0) * block_work(n_, rows);
     build_block(K, n_, rows, threads);
     n_ += rows;
     blocked_ = n_;
   }
+  return work;
 }
 
 void Factor::extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads) {

@@ -57,8 +57,8 @@ class Factor {
   // Appends the points after the first n() until there are `n`.  A panel that fills is computed as one block; of the
   // last, unfinished one LANES rows at a time are (in a factor that is not large), and what is left each by itself.  So
   // the bits depend on the points alone and not on how they came.  Throws numerical_error with the row; the factor is
-  // then to be truncated to what it held.
-  void extend(const CovarianceMatrix& K, std::int64_t n, int threads);
+  // then to be truncated to what it held.  Returns the floating-point operations of the blocks and halves among that.
+  double extend(const CovarianceMatrix& K, std::int64_t n, int threads);
 
   // Appends rows one by one and never as a block: for points that are forgotten again soon.
   void extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads);

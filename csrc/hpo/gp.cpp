@@ -77,8 +77,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
       freeze();
     } else {
       renew_warp();
-      if (!later) catch_up(now_, n());
-      filled_panel_ = filled_panel_ || (!later && before / (PANEL / 2) < n() / (PANEL / 2));
+      if (!later) taken_ += catch_up(now_, n());
     }
     rank(before);
     for (std::int64_t i = before; i < n(); ++i)
@@ -203,12 +202,13 @@ void GaussianProcess::embed(Conditioned& model, std::int64_t n) {
   }
 }
 
-// The same, and extends the factor by them; where that fails, the model is as it was.  O(q n^2).
-void GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
+// The same, and extends the factor by them; where that fails, the model is as it was.  Returns the operations of the
+// blocks among that.  O(q n^2).
+double GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
   const std::int64_t held = model.V.n();
   try {
     embed(model, n);
-    model.V.extend(matrix(model), n, config_.threads);
+    return model.V.extend(matrix(model), n, config_.threads);
   } catch (...) {
     model.points.truncate(held);
     model.noise.resize(held);

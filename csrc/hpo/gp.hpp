@@ -119,7 +119,8 @@ class GaussianProcess {
     std::unique_ptr<Local> local;
     Warp warp;  // of the first n, and of rows told since as far as the local model has them
     double noise_scale = 1.0;
-    double owed = 0.0;  // work of a share that waits for the next one
+    double balance = 0.0;  // work that was asked for, less what was done: a piece is often more than a share
+    bool waited = false;   // at the last share
   };
 
   Layout layout_;
@@ -136,7 +137,7 @@ class GaussianProcess {
   std::int64_t fitted_ = 0;  // observations that theta was fitted to, 0 where that is not known
   std::int64_t base_ = 0;    // those that the local model's warp and summary begin with
   std::unique_ptr<Planned> next_;
-  bool filled_panel_ = false;       // of now_, or half of it, by rows appended since the last share of a refit
+  double taken_ = 0.0;              // work of the blocks that rows appended since the last ask brought
   std::vector<std::int64_t> best_;  // the best rows that did not fail, best first
   Weights weights_;
   bool weights_current_ = false;
@@ -154,7 +155,7 @@ class GaussianProcess {
   void renew_warp();
   void rebuild(Conditioned& model);
   void embed(Conditioned& model, std::int64_t n);
-  void catch_up(Conditioned& model, std::int64_t n);
+  double catch_up(Conditioned& model, std::int64_t n);
   double quantised(const std::vector<double>& known, const Warp& warp) const;
   void cut(std::int64_t n);
   const Weights& weights();

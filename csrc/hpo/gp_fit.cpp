@@ -102,8 +102,8 @@ double GaussianProcess::advance_factor(double work) {
     const double row = 2.0 * static_cast<double>(target) * static_cast<double>(target);
     const auto left = static_cast<double>(target - before);
     // A panel that fills is one block, or two halves of one; of the last one, so many rows as are paid for.
-    const bool block = target == end, half = model.V.prepared(before);
-    if (block && !half && before % PANEL == 0 && work - done < left * row) {
+    const bool block = target == end;
+    if (block && !model.V.prepared(before) && before % PANEL == 0 && work - done < left * row) {
       embed(model, before + PANEL / 2);
       model.V.prepare_half(matrix(model), before, config_.threads);
       model.points.truncate(before);
@@ -112,8 +112,8 @@ double GaussianProcess::advance_factor(double work) {
       continue;
     }
     const double rows = block ? left : std::min(left, std::max(1.0, std::floor((work - done) / (SINGLE_ROW * row))));
-    catch_up(model, before + static_cast<std::int64_t>(rows));
-    done += (!block ? SINGLE_ROW : half ? 0.5 : 1.0) * rows * row;
+    done += catch_up(model, before + static_cast<std::int64_t>(rows));
+    if (!block) done += SINGLE_ROW * rows * row;
   }
   return done;
 }
@@ -121,22 +121,23 @@ double GaussianProcess::advance_factor(double work) {
 double GaussianProcess::advance_refit(double work) {
   double done = 0.0;
   if (!next_ || next_->n == 0) return done;
-  // The rows appended since the last share filled a panel, or half of it: that was half a block of work already, and a
-  // share is as much at least.  It waits for the next call, but not twice.
-  const bool wait = filled_panel_ && next_->owed == 0.0;
-  filled_panel_ = false;
-  if (wait) {
-    next_->owed = work;
-    return done;
-  }
-  work += next_->owed;
-  next_->owed = 0.0;
+  // Where the rows appended since the last ask brought a block that is as much work, the share waits for the next call,
+  // but not twice.
+  double& balance = next_->balance;
+  balance += work;
+  next_->waited = taken_ >= work && !next_->waited;
+  taken_ = 0.0;
+  if (next_->waited) return done;
+  const double budget = std::max(balance, 1.0);  // one piece in any case
   try {
-    if (!next_->fit.done()) done += next_->fit.advance(work, config_.threads);
-    if (next_->fit.done() && done < work) done += advance_factor(work - done);
+    if (!next_->fit.done()) done += next_->fit.advance(budget, config_.threads);
+    if (next_->fit.done() && done < budget) done += advance_factor(budget - done);
   } catch (const numerical_error&) {
     // finish_refit comes to the same end, and says so
   }
+  // What a piece took beyond its share makes up for one that waited, and for no more: else the last rows would be left
+  // to the end.
+  balance = std::max(balance - done, -work);
   return done;
 }
 

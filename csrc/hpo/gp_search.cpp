@@ -152,6 +152,7 @@ MaximumResult GaussianProcess::maximise(Utility utility, std::int64_t q, Mat<con
     limit_local(options);
   else
     limit(options, n());
+  taken_ = 0.0;  // of the next ask no row is new
   MaximumResult result;
   for (std::int64_t i = 0; i < q; ++i) {
     const Utility climbed = logarithmic(with_margin(utility));

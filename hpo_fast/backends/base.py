@@ -239,7 +239,7 @@ class Surrogate(Protocol):
         Args:
             work: floating-point operations, about so many: at least one block of the computation is done. A step
                 that waits for memory counts as the operations that would take as long. Where rows appended since the
-                last call took a block as well, a backend may leave this share to the next call.
+                last ask brought blocks of as much work, a backend may leave this share to the next call.
 
         Returns:
             those done.

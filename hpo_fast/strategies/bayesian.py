@@ -80,8 +80,8 @@ class BayesianOptimization(Strategy):
     ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
     why, whenever that changes.
     A trial's note holds which of the two answered, as `surrogate`, and what was decided with effort for it: `fit` (when
-    a refit came to its end: theta, the number n of observations, and the log likelihood of these under theta in nats,
-    that of the exact model, or of the local one that of the observations summed up), `refit` (while one is under way:
+    a refit came to its end: theta, the number n of observations that it was fitted to, and the log likelihood in nats
+    of all that were told by then, of the local model of those that it sums up), `refit` (while one is under way:
     its number of observations, after its first ask also the trial that began it and the shares done) and `optima`,
     beside `mean` and `sd`, the model's expectation in the units of the objective (minimised), and `acquisition`, the
     value that made the point the best one.
@@ -319,7 +319,6 @@ class BayesianOptimization(Strategy):
         self._take_in()
         self._refit(number, decided, note)
         self._tell_regime()
-        note["surrogate"] = handle.regime
         found = handle.maximise(
             self._utility,
             1,
@@ -329,6 +328,7 @@ class BayesianOptimization(Strategy):
             avoid_known=self._deterministic,
         )
         scale = float(handle.scale[0])
+        note["surrogate"] = handle.regime
         note["mean"] = _finite(float(handle.shift[0]) + scale * float(found.mean[0, 0]))
         note["sd"] = _finite(scale * math.sqrt(float(found.var[0, 0])))
         note["acquisition"] = _finite(float(found.values[0]))

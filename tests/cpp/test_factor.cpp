@@ -173,7 +173,6 @@ TEST(factor_of_panels_that_share_a_slab) {
   check_inverts(moved, entries(K, n));
 }
 
-// Asked again it is the same to the last bit as of a factor that was never asked, whatever the rows did meanwhile.
 // A panel in two halves has the bits of one, and a half of points that went is of no use.
 TEST(factor_of_a_panel_in_halves) {
   const std::int64_t n = 320;
@@ -221,6 +220,7 @@ TEST(factor_of_a_panel_in_halves) {
   }
 }
 
+// Asked again it is the same to the last bit as of a factor that was never asked, whatever the rows did meanwhile.
 TEST(factor_keeps_the_diagonal_of_the_inverse) {
   const std::int64_t n = 300;
   Space space(n);

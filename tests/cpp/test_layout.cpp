@@ -209,7 +209,7 @@ TEST(known_points_agree_with_a_scan) {
   CHECK(known.n() == 0 && !known.contains(told[0].data()));
 }
 
-// A point that was told a hundred thousand times is found, and forgotten, as fast as others.
+// A point that was told a hundred thousand times is found and forgotten.
 TEST(known_points_that_repeat) {
   const hpo::Layout layout = nested();
   hpo::KnownPoints known(layout);

@@ -492,7 +492,6 @@ def test_numerical_trouble_never_reaches_the_user(verb, caplog):
     note = notes(driver)[7]
     assert ("fit" in note) == (verb == "maximise"), "what was fitted before the trouble is kept"
     note.pop("fit", None)
-    note.pop("surrogate", None)
     assert note == {"kind": "quasi_random", "reason": "no factor of this matrix"}
     driver.strategy._handle.broken.clear()
     driver.run(1)
@@ -572,6 +571,18 @@ def test_a_spread_refit_ends_on_time(early):
             assert not any("fit" in note for note in notes[i:end])
             shares = [note["refit"] for note in notes[i + 1 : end + 1]]
             assert shares == [{"n": n, "number": i, "share": share} for share in range(2, n // 5 + 2)]
+
+
+def test_the_log_likelihood_after_a_spread_refit_is_that_of_all_told(early):
+    study = Study(FLOATS, "bayesian_optimization", seed=1)
+    study.optimize(wave, 31)
+    records = list(study.trials)
+    fit = records[30].note["fit"]
+    assert fit["n"] == 25
+    judge = gaussian_process(FLOATS.layout, backend="reference")
+    judge.append(np.array([record.u for record in records[:30]]), np.array([[r.value] for r in records[:30]]))
+    (expected,), _ = judge.log_likelihood(np.array([fit["theta"]]))
+    np.testing.assert_allclose(fit["log_likelihood"], expected, rtol=1e-6, atol=1e-6)
 
 
 def test_trials_that_others_add_are_no_shares_of_a_refit(early):
