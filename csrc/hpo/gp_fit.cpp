@@ -137,7 +137,7 @@ double GaussianProcess::advance_refit(double work) {
   }
   // What a piece took beyond its share makes up for one that waited, and for no more: else the last rows would be left
   // to the end.
-  balance = std::max(balance - done, -work);
+  balance = std::min(0.0, std::max(balance - done, -work));  // what was left over had nothing to do
   return done;
 }
 

@@ -133,7 +133,7 @@ TEST(local_and_exact_back_and_forth) {
   CHECK(gp.advance_refit(10.0 * gp.refit_work(190)) > 0.0 && !gp.is_local());
   tell(gp, 190, 30);
   CHECK(gp.is_local());
-  gp.advance_refit(1.0);
+  CHECK(gp.advance_refit(1.0) > 0.0 && gp.advance_refit(1.0) > 0.0);  // a piece each: no credit is left
   gp.truncate(195);
   CHECK(!gp.is_local());
   tell(gp, 195, 3);  // the plan's factor follows a scale that moved
