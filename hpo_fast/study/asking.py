@@ -55,7 +55,10 @@ class Asker:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Start the strategy again: a thread of the parent was in the middle of it. Replay brings it up to date."""
+        """Start the strategy again. Replay brings it up to date.
+
+        It was left half way, by a fork or by an exception, Ctrl-C among them: it may know some rows, and not all.
+        """
         self.strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
         self._seq = -1
 
@@ -129,7 +132,11 @@ class Asker:
                 known = self._tell()
                 pending = Pending(*known.open)
             chosen = []
-            proposals = strategy.ask(numbers, pending or self._no_pending)
+            try:
+                proposals = strategy.ask(numbers, pending or self._no_pending)
+            except BaseException:
+                self.renew()
+                raise
             for number, proposal in zip(numbers, proposals, strict=False):  # it may give fewer
                 params = self._decode(proposal.u)
                 chosen.append(Chosen(number, params, self._encode(params) if self._codes else None, proposal.note))
@@ -151,8 +158,12 @@ class Asker:
         results = seen.results
         if len(results.numbers):
             Y = self._objectives.minimised(results.values, results.constraints)
-            self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
-            self._seq = results.last_seq
+            try:
+                self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
+                self._seq = results.last_seq
+            except BaseException:
+                self.renew()
+                raise
         return seen
 
 

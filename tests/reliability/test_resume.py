@@ -7,11 +7,14 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hpo_fast.backends import gaussian_process
+from hpo_fast.strategies import bayesian
 from hpo_fast.study import Study
 
 POINTS = ("reserved", "written", "objective", "run", "told")
@@ -70,6 +73,60 @@ def test_killed_at_20_points_of_spread_refits(
     under_way = [i for i in range(1, TRIALS) if "number" in notes[i].get("refit", {})]
     answered = {(notes[i - 1]["surrogate"], notes[i]["surrogate"]) for i in under_way}
     assert answered == {("exact", "exact"), ("exact", "vecchia"), ("vecchia", "vecchia")}
+
+
+class Interrupting:
+    """What it wraps, but now and then Ctrl-C comes when a call has begun or has done its work."""
+
+    def __init__(self, wrapped: Any, dice: random.Random, calls: set[str]) -> None:
+        self._wrapped, self._dice, self._calls = wrapped, dice, calls
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._wrapped, name)
+        return self._call(found) if name in self._calls else found
+
+    def _call(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            when = self._dice.random()
+            if when < 0.1:
+                raise KeyboardInterrupt
+            result = call(*arguments, **options)
+            if when < 0.2:
+                raise KeyboardInterrupt
+            return result
+
+        return interrupted
+
+
+def content_after_interrupts(study: Study, objective: Callable[..., Any], least: int) -> list[str]:
+    """What a study comes to that goes on after every Ctrl-C."""
+    runs = 0
+    while len(content(study)) < TRIALS:
+        study.optimize(objective, total_trials=TRIALS)
+        runs += 1
+    assert runs > least
+    return content(study)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c_inside_the_strategy(name: str, worker: Any) -> None:
+    study = Study(worker.SPACE, worker.strategy_of(name), seed=SEED)
+    asker = study._asker
+    asker.strategy = Interrupting(asker.strategy, random.Random(5), {"tell", "ask"})
+    assert content_after_interrupts(study, worker.objective, 5) == uninterrupted(worker, name)
+
+
+def test_ctrl_c_inside_the_model(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of spread refits too."""
+    worker.spread_early(monkeypatch.setattr)
+    plain = uninterrupted(worker, "bayesian_optimization")
+    dice = random.Random(6)
+    calls = {"append", "set_theta", "refit", "begin_refit", "advance_refit", "finish_refit", "maximise"}
+    monkeypatch.setattr(
+        bayesian, "gaussian_process", lambda *a, **o: Interrupting(gaussian_process(*a, **o), dice, calls)
+    )
+    study = Study(worker.SPACE, worker.strategy_of("bayesian_optimization"), seed=SEED)
+    assert content_after_interrupts(study, worker.objective, 20) == plain
 
 
 @pytest.mark.parametrize("name", ["chain"])
