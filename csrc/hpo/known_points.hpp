@@ -12,42 +12,35 @@ namespace hpo {
 
 // A hash table of points, equal as Layout::same_point says. Continuous codes count as equal within a tolerance, which
 // no hash of the codes alone can respect. So the hash covers the discrete points, and which blocks exist, exactly, and
-// of the continuous codes only the cell of one weighted sum; a look-up near the cell's wall reads the neighbour too.
+// of the continuous codes only the cells of a few weighted sums; a look-up near a cell's wall reads the neighbour too.
 class KnownPoints {
  public:
   explicit KnownPoints(const Layout& layout) : layout_(&layout) {
-    // Equal points differ in the sum by at most 2 d same_code; a cell is at least four times that, and no finer than
-    // 2^-20.
+    // Equal points differ in a sum by at most 2 d same_code. A cell is four times that, and no more: thousands of
+    // distinct points may lie within a millionth.
     reach_ = 2.0 * static_cast<double>(layout.d) * Layout::same_code;
-    cell_ = std::max(4.0 * reach_, 0x1p-20);
+    cell_ = 4.0 * reach_;
   }
 
   std::int64_t n() const { return static_cast<std::int64_t>(hash_.size()); }
 
-  // Adds a canonical point (d), equal ones again too, so that `truncate` undoes exactly the latest insertions.  One
-  // that is there with the very same codes takes no slot: a million that failed at one point would be searched one by
-  // one.
+  // Adds a canonical point (d), equal ones again too, so that `truncate` undoes exactly the latest insertions. One that
+  // equals an earlier one takes no slot: a million that failed at one point would be searched one by one. What equals
+  // such a repeat alone, and not the earlier one, is not known therefore.
   void insert(const double* u) {
     if (2 * (hash_.size() + 1) > slot_.size()) grow();
-    double cell;
-    const std::uint64_t base = hash_of(u, &cell), hash = mix(base + integer(std::floor(cell)));
-    const bool again = find(hash, [&](const double* v) { return same_codes(u, v); });
+    const Cells cells = cells_of(u);
+    const bool again = find(u, cells, cells.discrete, 0);
     points_.insert(points_.end(), u, u + layout_->d);
-    hash_.push_back(hash);
+    hash_.push_back(hash_of(cells));
     repeats_.push_back(again);
     if (!again) place(n() - 1);
   }
 
   bool contains(const double* u) const {
     if (hash_.empty()) return false;
-    double cell;
-    const std::uint64_t base = hash_of(u, &cell);
-    const double here = std::floor(cell), margin = reach_ / cell_;
-    const auto same = [&](const double* v) { return layout_->same_point(v, u); };
-    if (find(mix(base + integer(here)), same)) return true;
-    if (cell - here < margin) return find(mix(base + integer(here - 1.0)), same);
-    if (here + 1.0 - cell < margin) return find(mix(base + integer(here + 1.0)), same);
-    return false;
+    const Cells cells = cells_of(u);
+    return find(u, cells, cells.discrete, 0);
   }
 
   // Forgets all but the first n points. With linear probing the latest entry can simply be emptied: no other was placed
@@ -67,11 +60,18 @@ class KnownPoints {
   }
 
  private:
+  static constexpr int SUMS = 3;  // points in a cluster a hundred tolerances wide still fall into a thousand cells
+
+  struct Cells {
+    std::uint64_t discrete = 0;  // hash of the discrete points and of the blocks that exist
+    double at[SUMS] = {};        // the sums, in cells
+  };
+
   const Layout* layout_;
   double reach_, cell_;
   std::vector<double> points_;       // (n, d)
   std::vector<std::uint64_t> hash_;  // (n)
-  std::vector<char> repeats_;        // (n) whether an earlier point has the same codes; such a row has no slot
+  std::vector<char> repeats_;        // (n) whether an earlier point equals it; such a row has no slot
   std::vector<std::int64_t> slot_;   // rows; -1: empty; a power of two, at most half full
 
   std::uint64_t mask() const { return slot_.size() - 1; }
@@ -88,40 +88,47 @@ class KnownPoints {
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(std::min(std::max(x, -0x1p62), 0x1p62)));
   }
 
-  std::uint64_t hash_of(const double* u, double* cell) const {
-    std::uint64_t h = 0;
-    double sum = 0.0;
+  Cells cells_of(const double* u) const {
+    // Weights in [-2, 2), spread by multiples of irrationals: permuted coordinates do not meet in one cell.
+    constexpr double spread[SUMS] = {0.6180339887498949, 0.4142135623730951, 0.7320508075688773};
+    Cells cells;
     for (std::int64_t j = 0; j < layout_->b; ++j) {
       const double code = u[layout_->column(j)];
+      std::uint64_t& h = cells.discrete;
       if (std::isnan(code)) {
         h = mix(h + 1);
       } else if (layout_->discrete(j)) {
         h = mix(h + 3 + static_cast<std::uint64_t>(layout_->index_of(j, code)));
       } else {
         h = mix(h + 2);
-        // Weights in [1, 2), spread by the golden ratio: permuted coordinates do not meet in one cell.
-        const double w = 0.6180339887498949 * static_cast<double>(j + 1);
-        sum += (1.0 + w - std::floor(w)) * code;
+        for (int k = 0; k < SUMS; ++k) {
+          const double w = spread[k] * static_cast<double>(j + 1);
+          cells.at[k] += (4.0 * (w - std::floor(w)) - 2.0) * code / cell_;
+        }
       }
     }
-    *cell = sum / cell_;
+    return cells;
+  }
+
+  std::uint64_t hash_of(const Cells& cells) const {
+    std::uint64_t h = cells.discrete;
+    for (double at : cells.at) h = mix(h + integer(std::floor(at)));
     return h;
   }
 
-  // Whether one of the points of this hash is one that is looked for.
-  template <class Wanted>
-  bool find(std::uint64_t hash, Wanted&& wanted) const {
-    for (std::uint64_t at = hash & mask(); slot_[at] >= 0; at = (at + 1) & mask()) {
-      const std::int64_t row = slot_[at];
-      if (hash_[row] == hash && wanted(points_.data() + row * layout_->d)) return true;
+  // Whether a point that equals u is in one of the cells where it may be; `hash` is that of the sums before k.
+  bool find(const double* u, const Cells& cells, std::uint64_t hash, int k) const {
+    if (k == SUMS) {
+      for (std::uint64_t at = hash & mask(); slot_[at] >= 0; at = (at + 1) & mask()) {
+        const std::int64_t row = slot_[at];
+        if (hash_[row] == hash && layout_->same_point(points_.data() + row * layout_->d, u)) return true;
+      }
+      return false;
     }
-    return false;
-  }
-
-  bool same_codes(const double* u, const double* v) const {
-    for (std::int64_t c = 0; c < layout_->d; ++c)
-      if (!(u[c] == v[c] || (std::isnan(u[c]) && std::isnan(v[c])))) return false;
-    return true;
+    const double here = std::floor(cells.at[k]), margin = reach_ / cell_;
+    const auto in = [&](double cell) { return find(u, cells, mix(hash + integer(cell)), k + 1); };
+    return in(here) || (cells.at[k] - here < margin && in(here - 1.0)) ||
+           (here + 1.0 - cells.at[k] < margin && in(here + 1.0));
   }
 
   void place(std::int64_t row) {

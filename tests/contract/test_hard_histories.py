@@ -79,6 +79,10 @@ def repeated(n: int, points: int, spread: float = 0.0) -> Hard:
     return Hard(line(3), U + spread * rng.random(U.shape), U[:, 0] + 0.1 * rng.normal(size=len(U)))
 
 
+def every_third_failed(hard: Hard) -> Hard:
+    return hard._replace(y=np.where(np.arange(len(hard.y)) % 3 == 0, np.nan, hard.y))
+
+
 def one_moved(value: float) -> Callable[[FloatArray, np.random.Generator], FloatArray]:
     return lambda y, rng: np.where(np.arange(len(y)) == len(y) // 2, value, y)
 
@@ -163,12 +167,13 @@ def test_every_ask_is_a_point_of_the_space(name: str, strategy: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
-    "name", ["points", "clusters", "outlier", "failed", "dimensions", "choices", "constant", "decades"]
+    "name", ["points", "clusters", "converged", "outlier", "failed", "dimensions", "choices", "constant", "decades"]
 )
 def test_every_ask_is_a_point_of_the_space_at_five_thousand(name: str, strategy: str) -> None:
     hard = {
         "points": lambda: repeated(5000, 5),
         "clusters": lambda: repeated(5000, 5, 1e-9),
+        "converged": lambda: every_third_failed(repeated(100_000, 5, 1e-7)),
         "outlier": lambda: with_values(line(3), 5000, one_moved(1e300)),
         "failed": lambda: with_values(line(3), 5000, lambda y, rng: np.where(rng.random(5000) < 0.99, np.nan, y)),
         "dimensions": lambda: drawn(line(200), 5000),

@@ -227,6 +227,30 @@ TEST(known_points_that_repeat) {
   CHECK(known.n() == 0 && !known.contains(first.data()) && !known.contains(second.data()));
 }
 
+// A search that converged: distinct points within a few tolerances of each other, and equal ones with codes of their
+// own. A table that searches them one by one would take minutes.
+TEST(known_points_in_a_cluster) {
+  LayoutBuilder s;
+  for (int j = 0; j < 5; ++j) s.continuous();
+  const hpo::Layout layout = s.build();
+  for (const double width : {1e-7, 1e-12}) {
+    hpo::KnownPoints known(layout);
+    const auto point = [&](std::uint64_t i) {
+      std::vector<double> u(5);
+      for (std::uint64_t j = 0; j < 5; ++j) u[j] = 0.5 + width * (hpo::uniform(5, i, j) - 0.5);
+      return u;
+    };
+    for (std::uint64_t i = 0; i < 200000; ++i) known.insert(point(i).data());
+    CHECK(known.n() == 200000);
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      std::vector<double> u = point(200 * i);
+      CHECK(known.contains(u.data()));
+      u[i % 5] += 2e-9 + width;
+      CHECK(!known.contains(u.data()));
+    }
+  }
+}
+
 TEST(known_points_find_neighbours_across_cells) {
   LayoutBuilder s;
   for (int j = 0; j < 30; ++j) s.continuous();
