@@ -41,7 +41,7 @@ def told(
         session.add(columns, past.y)
         return session.study, 0, time.perf_counter() - began
     loop = Loop(session, past, 0, before_refit(n))
-    for _ in range(max(1, n // SPREAD_OVER // 2)):
+    for _ in range(max(1, n // SPREAD_OVER)):  # all shares: the next ask ends the refit
         loop.step()
         loop.evaluate()
     session.tell(loop.told[-1])
@@ -160,9 +160,9 @@ PART = Part(
     _rows,
     note="The clock starts when add_trials or load has returned. Seconds are also given normalised to a machine whose "
     "dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured before and after). In the middle of a "
-    "spread refit: a stored study that began a refit and asked half of the trials over which it is spread; the "
-    "ask after the load makes up for all of it. f asked: the noise-free value of the point, beside the least "
-    "value told. add_trials: seconds of the bulk that told all trials, in memory or into the file; load: of the "
+    "spread refit: a stored study that began a refit and asked all of the trials over which it is spread; the "
+    "ask after the load makes up for all of it and ends it. f asked: the noise-free value of the point, beside the "
+    "least value told. add_trials: seconds of the bulk that told all trials, in memory or into the file; load: of the "
     "Study.load that opens it. EI: in memory, that of the asked point relative to the best of two long "
     f"searches on the same model, {SEARCHES_OF_MANY}; a study from a file asks the same point. The others are "
     "judged by f alone.",

@@ -32,6 +32,8 @@ SETS = (
     ("switch8_conditional", 100),
     ("bumps5", 200),
     ("levy20", 400),
+    ("bumps5", 400),
+    ("bumps5", 1000),
     ("bumps20", 1000),
 )
 

@@ -56,6 +56,33 @@ def test_the_state_is_that_of_rows_told_in_parts(verb: str) -> None:
     same(bulk, parts)
 
 
+@pytest.mark.parametrize("noise", [1e-2, 1e-6])
+def test_a_factor_that_grew_by_single_rows_has_not_drifted(noise: float) -> None:
+    """A row of the inverse factor hangs on the rows before it alone, and none is ever updated: nothing adds up."""
+    U, Y = history(SPACE, N, 1)
+    grown, bulk, reference = (gaussian_process(SPACE.layout, backend=name) for name in ("cpu", "cpu", "reference"))
+    theta = np.array([[*np.full(4, 0.0), 0.0, np.log(noise)]])
+    grown.set_theta(theta)
+    while grown.n < N:
+        n = grown.n
+        if n % 97 == 96:
+            grown.truncate(n - 5)
+            n -= 5
+            grown.append(U[n : n + 6], Y[n : n + 6])
+            continue
+        grown.append(U[n : n + 1], Y[n : n + 1])
+        if n % 3 == 0:
+            grown.predict(U[:2])
+    for handle in (bulk, reference):
+        handle.append(U, Y)
+        handle.set_theta(theta)
+    same(bulk, grown)
+    X = points(SPACE, 50, 9)
+    (mean, var), (exact_mean, exact_var) = (handle.predict(X) for handle in (grown, reference))
+    assert np.max(np.abs(mean - exact_mean) / np.sqrt(exact_var)) < 1e-5
+    assert np.max(np.abs(var / exact_var - 1.0)) < 1e-5
+
+
 def test_a_bulk_without_a_covariance_is_an_error_of_what_needs_one() -> None:
     U, Y = history(SPACE, N, 1)
     good, model = GaussianProcess(4), GaussianProcess(4)
