@@ -16,9 +16,11 @@ namespace hpo {
 class KnownPoints {
  public:
   explicit KnownPoints(const Layout& layout) : layout_(&layout) {
-    // Equal points differ in a sum by at most 2 d same_code. A cell is four times that, and no more: thousands of
-    // distinct points may lie within a millionth.
-    reach_ = 2.0 * static_cast<double>(layout.d) * Layout::same_code;
+    // Equal points differ in a sum by at most 2 same_code a continuous code. A cell is four times that, and no more:
+    // thousands of distinct points may lie within a millionth.
+    double continuous = 0.0;
+    for (std::int64_t j = 0; j < layout.b; ++j) continuous += layout.discrete(j) ? 0.0 : 1.0;
+    reach_ = 2.0 * std::max(1.0, continuous) * Layout::same_code;
     cell_ = 4.0 * reach_;
   }
 
@@ -60,11 +62,14 @@ class KnownPoints {
   }
 
  private:
-  static constexpr int SUMS = 3;  // points in a cluster a hundred tolerances wide still fall into a thousand cells
+  // Points in a cluster a hundred tolerances wide fall into a thousand cells in 5 dimensions, into fifty in 20: a cell
+  // grows with d, the spread of a sum with its root.
+  static constexpr int SUMS = 3;
 
   struct Cells {
     std::uint64_t discrete = 0;  // hash of the discrete points and of the blocks that exist
-    double at[SUMS] = {};        // the sums, in cells
+    double at[SUMS];             // the sums, in cells, from the middle of one: nothing continuous is at no wall
+    Cells() { std::fill(at, at + SUMS, 0.5); }
   };
 
   const Layout* layout_;
@@ -83,9 +88,11 @@ class KnownPoints {
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
   }
-  // Cells beyond 2^62, of codes far outside the unit cube, are one: a cast of them would be undefined.
+  // Cells beyond 2^62, of codes far outside the unit cube, are one, and so is a sum of infinite terms that is not a
+  // number: a cast of them would be undefined.
   static std::uint64_t integer(double x) {
-    return static_cast<std::uint64_t>(static_cast<std::int64_t>(std::min(std::max(x, -0x1p62), 0x1p62)));
+    if (!(x > -0x1p62)) x = -0x1p62;
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(std::min(x, 0x1p62)));
   }
 
   Cells cells_of(const double* u) const {

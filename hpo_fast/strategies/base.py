@@ -117,7 +117,8 @@ class Pending:
 class Strategy(ABC):
     """A method of choosing trials: serialisable state that knows nothing of processes, files, clocks or user code.
 
-    The study calls `start` once, then `ask` and `tell` in any order, and it is the only caller: no two calls overlap.
+    The study calls `start`, then `ask` and `tell` in any order, and it is the only caller: no two calls overlap. After
+    an exception out of `ask` or `tell`, or a fork in the middle of one, it calls `start` and tells everything again.
     An ask is a function of the seed, the trial numbers, the pending trials and what was told before, in the order of
     telling; it must not read a clock, a global generator or anything else.
 

@@ -46,6 +46,7 @@ class Asker:
         self._journal = journal
         self._seed = seed
         self._seq = -1  # the last seq that the strategy knows
+        self._half_way = False  # the strategy is at work, or was left there: it may know some rows, and not all
         self._owed: list[tuple[int, list[int], str | None]] = []  # process, trials, owner: not given back yet
         # A strategy that reads no history gets none, and cannot avoid the points of others.
         self._reads = strategy.reads_history or strategy.distinct
@@ -55,12 +56,8 @@ class Asker:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Start the strategy again. Replay brings it up to date.
-
-        It was left half way, by a fork or by an exception, Ctrl-C among them: it may know some rows, and not all.
-        """
-        self.strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
-        self._seq = -1
+        """Let the next ask start the strategy again."""
+        self._half_way = True
 
     def ask(self, n: int, owner: str | None, total: int | None = None, max_attempts: int | None = None) -> list[Trial]:
         """Give out up to n trials: waiting ones, then new ones.
@@ -125,6 +122,10 @@ class Asker:
     def _choose(self, numbers: list[int], owner: str | None, trials: list[Trial]) -> bool:
         """Let the strategy fill reserved numbers, append the trials; tell whether it proposed anything."""
         strategy, journal = self.strategy, self._journal
+        if self._half_way:  # left so by a fork or by an exception, Ctrl-C among them; replay brings it up to date
+            strategy.start(self._space, self._objectives.n, self._objectives.constraints, self._seed)
+            self._seq = -1
+            self._half_way = False
         known = pending = None
         again = False
         while True:
@@ -132,11 +133,9 @@ class Asker:
                 known = self._tell()
                 pending = Pending(*known.open)
             chosen = []
-            try:
-                proposals = strategy.ask(numbers, pending or self._no_pending)
-            except BaseException:
-                self.renew()
-                raise
+            self._half_way = True
+            proposals = strategy.ask(numbers, pending or self._no_pending)
+            self._half_way = False
             for number, proposal in zip(numbers, proposals, strict=False):  # it may give fewer
                 params = self._decode(proposal.u)
                 chosen.append(Chosen(number, params, self._encode(params) if self._codes else None, proposal.note))
@@ -158,12 +157,10 @@ class Asker:
         results = seen.results
         if len(results.numbers):
             Y = self._objectives.minimised(results.values, results.constraints)
-            try:
-                self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
-                self._seq = results.last_seq
-            except BaseException:
-                self.renew()
-                raise
+            self._half_way = True
+            self.strategy.tell(Observations(results.numbers, seen.U, Y, results.states, seen.notes))
+            self._seq = results.last_seq
+            self._half_way = False
         return seen
 
 

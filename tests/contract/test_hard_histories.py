@@ -169,7 +169,7 @@ def test_every_ask_is_a_point_of_the_space(name: str, strategy: str) -> None:
 @pytest.mark.parametrize(
     "name", ["points", "clusters", "converged", "outlier", "failed", "dimensions", "choices", "constant", "decades"]
 )
-def test_every_ask_is_a_point_of_the_space_at_five_thousand(name: str, strategy: str) -> None:
+def test_every_ask_is_a_point_of_the_space_at_thousands(name: str, strategy: str) -> None:
     hard = {
         "points": lambda: repeated(5000, 5),
         "clusters": lambda: repeated(5000, 5, 1e-9),

@@ -112,7 +112,7 @@ def content_after_interrupts(study: Study, objective: Callable[..., Any], least:
 def test_ctrl_c_inside_the_strategy(name: str, worker: Any) -> None:
     study = Study(worker.SPACE, worker.strategy_of(name), seed=SEED)
     asker = study._asker
-    asker.strategy = Interrupting(asker.strategy, random.Random(5), {"tell", "ask"})
+    asker.strategy = Interrupting(asker.strategy, random.Random(5), {"start", "tell", "ask"})
     assert content_after_interrupts(study, worker.objective, 5) == uninterrupted(worker, name)
 
 
