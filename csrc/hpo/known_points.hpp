@@ -62,8 +62,8 @@ class KnownPoints {
   }
 
  private:
-  // Points in a cluster a hundred tolerances wide fall into a thousand cells in 5 dimensions, into fifty in 20: a cell
-  // grows with d, the spread of a sum with its root.
+  // Points in a cluster a hundred tolerances wide fall, by estimate, into some five hundred cells in 5 dimensions, into
+  // fifty in 20: a cell grows with d, the spread of a sum with its root.
   static constexpr int SUMS = 3;
 
   struct Cells {
