@@ -18,7 +18,7 @@ from hpo_fast.strategies.bayesian import SPREAD_FROM, SPREAD_OVER
 
 MOST_SECONDS = {100_000: 0.05, 1_000_000: 0.15}  # normalised
 MOST_DATA, MORE_BYTES = 4, 1e9  # memory: so many times the raw data, and so much more
-# All of the 3,126 asks over which a refit at 100,000 is spread; those of 1,000,000, ten times as many, take an hour.
+# All of the 6,251 asks over which a refit at 100,000 is spread; those of 1,000,000, ten times as many, take an hour.
 TRIALS = {100_000: 100_000 // SPREAD_OVER + 1, 1_000_000: 300}
 
 
@@ -90,8 +90,8 @@ PART = Part(
     _units,
     _rows,
     note="Told by add_trials from arrays. The clock starts with the ask that begins a refit. At 100,000 it stops "
-    "after the 3,126 asks over which the refit is spread: their mean is above that of an interval of 10,000, two "
-    "thirds of which have no share in a refit. At 1,000,000 it stops after 300 of 31,251; what is left of the "
+    "after the 6,251 asks over which the refit is spread: their mean is above that of an interval of 10,000, more than "
+    "a third of which have no share in a refit. At 1,000,000 it stops after 300 of 62,501; what is left of the "
     "refit is then done at once, and its seconds divided by the trials of an interval and added to the mean; its "
     "end and the mean ask count for the maximum. Seconds are normalised to a machine whose dgemm reaches 90 "
     "GFLOP/s at n = 3,000 with the same threads (measured before and after). Memory: the peak of the whole process, "

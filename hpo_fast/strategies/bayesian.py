@@ -34,10 +34,10 @@ _log = logging.getLogger("hpo_fast")
 
 REFIT_ALWAYS = 64  # up to so many observations every ask fits theta if anything is new: it moves, and it costs little
 REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
-# From so many observations on the work of a refit, about 0.1 s here and 8 s at 10,000, is spread over the n / 32 asks
-# that follow, a third of the way to the next one, so that none of them waits for it.
+# From so many observations on the work of a refit, about 0.1 s here and 8 s at 10,000, is spread over the n / 16 asks
+# that follow, two thirds of the way to the next one, so that none of them waits for it.
 SPREAD_FROM = 1000
-SPREAD_OVER = 32
+SPREAD_OVER = 16
 SPREAD_GROWTH = 1.5  # unless so many came at once that theta may be of no use for them
 MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d + 1 would be a third of a usual budget
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
@@ -73,7 +73,7 @@ class BayesianOptimization(Strategy):
     trial's note and a warning in the log of "hpo_fast" say why.
 
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
-    number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 32 asks, while the model
+    number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 16 asks, while the model
     answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
