@@ -13,7 +13,7 @@ namespace hpo {
 void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U) {
   const Kernels& k = kernels();
   const Embedding& points = *all.points;
-  const std::int64_t n = all.V->n(), e = points.e();
+  const std::int64_t n = all.V->n(), e = points.e(), most = most_rows(n);
   Embedding queries(points.columns(), points);
   for (std::int64_t i = 0; i < U.rows; ++i) queries.append(U.row(i));
   std::vector<std::vector<std::int64_t>> nearest(U.rows);
@@ -35,15 +35,15 @@ void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U
       const auto closer = [&](std::int64_t i, std::int64_t j) {
         return value[i] > value[j] || (value[i] == value[j] && i < j);
       };
-      const auto count = static_cast<std::ptrdiff_t>(std::min(rows.size(), static_cast<std::size_t>(ROWS)));
+      const auto count = static_cast<std::ptrdiff_t>(std::min(rows.size(), static_cast<std::size_t>(most)));
       std::nth_element(rows.begin(), rows.begin() + count, rows.end(), closer);
       rows.resize(count);
       std::sort(rows.begin(), rows.end(), closer);
     });
   }
   std::vector<char> taken(n, 0);
-  std::int64_t left = ROWS;
-  for (std::int64_t r = 0; r < ROWS; ++r)
+  std::int64_t left = most;
+  for (std::int64_t r = 0; r < most; ++r)
     for (const auto& of_one : nearest) {
       if (left == 0 || r >= static_cast<std::int64_t>(of_one.size()) || taken[of_one[r]]) continue;
       taken[of_one[r]] = 1;

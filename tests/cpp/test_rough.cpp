@@ -67,7 +67,8 @@ TEST(rough_of_the_rows_nearby_knows_no_more_and_little_less) {
   const History probe(40);
   hpo::Nearby near(given.points_);
   near.look(given.posterior, given.noise.data(), probe.points(0, 4));
-  CHECK(near.posterior().V->n() == hpo::Nearby::ROWS);
+  CHECK(near.posterior().V->n() == hpo::Nearby::most_rows(1500) && hpo::Nearby::most_rows(1500) == 512);
+  CHECK(hpo::Nearby::most_rows(6000) == 750 && hpo::Nearby::most_rows(10000) == 1024);
   std::vector<double> mean(40), var(40), unused(40), rough(40);
   given.posterior.predict(probe.points(0, 40), mean.data(), var.data(), nullptr, nullptr);
   near.posterior().predict(probe.points(0, 40), unused.data(), rough.data(), nullptr, nullptr);
