@@ -138,9 +138,9 @@ class GridSearch(Strategy):
                 self._gaps.remove(position)
             else:
                 self._told.add(position)
-            self._left -= 1
             if self._retry_failed and state == TrialState.FAILED:
-                self._retry[position] = None
+                self._retry[position] = None  # before it is counted: an interrupt between must not leave the grid done
+            self._left -= 1
 
     @property
     def done(self) -> bool:
