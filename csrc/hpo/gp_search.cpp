@@ -21,7 +21,7 @@ namespace {
 // points, went from -1.96 to -1.97 in 60 runs to 300, from -1.90 to -1.94 in 48 from 800 to 1,000.  In a mixed and a
 // conditional space, asks 121 to 300, mean and twentieth fall by 0.001 and 0.004.
 // Where the search climbs by rough ideas, the same relative to the best of five long climbs and these; what it took
-// holds 128 + 128 candidates and 8 batches by all rows, and 64 + 192 by rough ideas:
+// holds 128 + 128 candidates and 8 batches by all rows, and 64 + 192 by rough ideas, of 512 rows at every n:
 //   asks 2 to 40 after 2,500 random points, six functions: by all rows 0.873, 0.57;  0.916, 0.63, in 0.78 of the time;
 //   asks 200 to 400 after 2,050, six functions: 0.792, 0.33;  0.795, 0.35, in 0.80;
 //   asks 150 to 300 after 6,000, five functions: 0.701, 0.12;  0.729, 0.31, in 0.42.

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
 from hpo_fast.backends import gaussian_process
+from hpo_fast.backends.base import Utility
+from hpo_fast.backends.reference_utility import utility_value
 from hpo_fast.errors import BackendUnavailable
 from hpo_fast.gaussian_process import GaussianProcess
 from hpo_fast.space import Float, Space
@@ -185,3 +188,30 @@ def test_many_rows_are_the_same_bits_however_they_came():
             handle.append(U[first : first + step], Y[first : first + step])
         for a, b in zip(state(), at_once, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"from {left} rows in steps of {step}")
+
+
+@pytest.mark.slow
+def test_a_search_ends_on_a_top_where_a_thousand_trials_have_gathered():
+    """The climb follows the variance given 1,024 of the rows here; what it returns is a top given all of them."""
+    rng = np.random.default_rng(0)
+    d, evenly, gathered = 20, 7400, 1000
+    best = rng.uniform(0.3, 0.7, d)
+    close = best + rng.normal(size=(gathered, d)) * 10 ** rng.uniform(-2.5, -1.5, (gathered, 1))
+    U = np.vstack([rng.random((evenly, d)), close])
+    Y = 1.0 - np.exp(-2.0 * ((U - best) ** 2).sum(axis=1)) + 1e-2 * rng.normal(size=len(U))
+    space = Space({f"x{i}": Float(0, 1) for i in range(d)})
+    handle = gaussian_process(space.layout, surrogate="exact", n_threads=2)
+    handle.append(U, Y[:, None])
+    handle.set_theta(np.log([[*np.ones(d), 1.0, 1e-3]]))
+    log_ei = Utility("log_ei")
+
+    def fall(u):
+        mean, var, d_mean, d_var = handle.predict(u[None], gradient=True)
+        value, by_mean, by_var = utility_value(log_ei, mean[:, 0], var[:, 0], handle.incumbent())
+        return -value[0], -(by_mean[0] * d_mean[0, 0] + by_var[0] * d_var[0, 0])
+
+    for number in range(2):
+        found = handle.maximise(log_ei, 1, None, (0, number))
+        assert found.values[0] == pytest.approx(-fall(found.U[0])[0], rel=1e-9)
+        climbed = minimize(fall, found.U[0], jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * d)
+        assert -climbed.fun - found.values[0] < 0.01
