@@ -214,4 +214,4 @@ def test_a_search_ends_on_a_top_where_a_thousand_trials_have_gathered():
         found = handle.maximise(log_ei, 1, None, (0, number))
         assert found.values[0] == pytest.approx(-fall(found.U[0])[0], rel=1e-9)
         climbed = minimize(fall, found.U[0], jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * d)
-        assert -climbed.fun - found.values[0] < 0.01
+        assert -climbed.fun - found.values[0] < 1e-3  # 2e-6 here; 0.006 and 0.011 with 512 of the rows
