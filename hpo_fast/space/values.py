@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hpo_fast.errors import SpaceError
 
 
 def plain(value: Any) -> Any:
-    """Take the Python object out of a NumPy scalar or a zero-dimensional array; None where it is masked."""
+    """Take the Python object out of a NumPy scalar or array without a dimension; None where masked, or pandas' NA."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         if np.ma.is_masked(value):
             return None
@@ -19,6 +20,8 @@ def plain(value: Any) -> Any:
             return np.asarray(value)[()]
         value = value.item()
         return float(value) if isinstance(value, np.floating) else value  # a long double gives itself
+    if value.__class__.__name__ == "NAType" and value is getattr(sys.modules.get("pandas"), "NA", None):
+        return None
     return value
 
 

@@ -302,7 +302,7 @@ class Study:
 
         Args:
             params: m dicts, in a list or from an iterator, which is read once; or a mapping from each parameter's name
-                to an array of m values, None, NaN or masked where the parameter does not exist; or a pandas DataFrame.
+                to an array of m values, None, NaN, NA or masked where it does not exist; or a pandas DataFrame.
             values: (m,) or (m, objectives) numbers; rows with NaN, inf or None are failed trials.
             constraints: (m, constraints) numbers.
             states: m states as for `tell`.

@@ -735,6 +735,12 @@ def test_add_trials_takes_what_is_a_table(make: Make) -> None:
     assert study.add_trials(frame, pd.Series([1.0, 2.0]), states=(s for s in ("done", "failed"))) == range(2)
     assert [t.params for t in study.trials] == [{"x": 0.5, "kind": "a", "depth": 2}, {"x": 0.25, "kind": True}]
     assert [t.state.name for t in study.trials] == ["DONE", "FAILED"]
+    nullable = pd.DataFrame({"x": [0.5, 0.25], "kind": ["a", True], "depth": pd.array([2, None])})
+    assert nullable["depth"][1] is pd.NA
+    study.add_trials(nullable, pd.array([1.0, None]))
+    assert [(t.params, t.state) for t in study.trials[2:]] == [(t.params, t.state) for t in study.trials[:2]]
+    study.add_trials(nullable, [1.0, pd.NA])
+    assert study.trials[5].state is TrialState.FAILED
     two = Study(X, "random", directions=["minimize", "minimize"])
     two.add_trials({"x": [0.1, 0.2]}, [[1.0, 2.0], None])
     assert [t.state.name for t in two.trials] == ["DONE", "FAILED"]
