@@ -23,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "bayesian": BayesianOptimization,
     "deterministic": lambda: BayesianOptimization(deterministic=True),
+    "local": lambda: BayesianOptimization(surrogate="vecchia"),
     "tpe": TPE,
 }
 LONG_WAIT = 60.0  # seconds; an ask takes a fiftieth, also on a busy machine
