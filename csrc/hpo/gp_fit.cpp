@@ -134,6 +134,9 @@ double GaussianProcess::advance_refit(double work) {
     if (next_->fit.done() && done < budget) done += advance_factor(budget - done);
   } catch (const numerical_error&) {
     // finish_refit comes to the same end, and says so
+  } catch (...) {  // no memory: what stands half done would go on wrong
+    next_.reset();
+    throw;
   }
   // What a piece took beyond its share makes up for one that waited, and for no more: else the last rows would be left
   // to the end.

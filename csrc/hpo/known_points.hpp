@@ -33,9 +33,16 @@ class KnownPoints {
     if (2 * (hash_.size() + 1) > slot_.size()) grow();
     const Cells cells = cells_of(u);
     const bool again = find(u, cells, cells.discrete, 0);
-    points_.insert(points_.end(), u, u + layout_->d);
-    hash_.push_back(hash_of(cells));
-    repeats_.push_back(again);
+    const std::size_t before = hash_.size();
+    try {
+      hash_.push_back(hash_of(cells));
+      repeats_.push_back(again);
+      points_.insert(points_.end(), u, u + layout_->d);
+    } catch (...) {  // all three or none
+      hash_.resize(before);
+      repeats_.resize(before);
+      throw;
+    }
     if (!again) place(n() - 1);
   }
 

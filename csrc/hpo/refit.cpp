@@ -179,7 +179,7 @@ double Refit::advance_evaluation(const double* theta, bool gradient, double work
   } catch (const numerical_error&) {
     evaluating_ = false;
     f_[0] = INF;
-    return 0.0;
+    return cube(data_.n());  // at most, but a share shall not go on to the next ones for nothing
   }
 }
 
@@ -214,8 +214,7 @@ double Refit::advance(double work, int threads) {
 const std::vector<double>& Refit::theta() const {
   if (found_.empty())
     throw numerical_error(
-        "a fit must find a finite log posterior, but neither theta nor the prior's mode has one; set theta, or give "
-        "the "
+        "a fit must find a finite log posterior, but none that was tried has one; set theta, or give the "
         "observations noise",
         -1);
   return found_;

@@ -1,9 +1,10 @@
 // A fit of theta that can be interrupted: it does so much work and goes on later, with the same bits.
 //
-// Up to ALL observations are used as they are.  Of more, a coarse fit on a quarter of them, or on ALL, comes first,
-// from two starts: theta as it is and the mode of the prior.  What it found is improved on half of them, where these
-// are many more, and the better of that and of theta on all, or on MOST, whose likelihood is still cheap.  Each search
-// hands its curvature on to the next, so that the last, which costs almost everything, needs few evaluations.
+// Up to ALL observations are used as they are.  Of more, all are used, or MOST, whose likelihood is still cheap; but a
+// coarse fit on a quarter of these, or on ALL, comes first, from two starts: theta as it is and the mode of the prior.
+// What it found is improved on half of these, where that is many more, and the better of that and of theta on these.
+// Each search hands its curvature on to the next, so that the last, which costs almost everything, needs few
+// evaluations.
 #pragma once
 
 #include <algorithm>
