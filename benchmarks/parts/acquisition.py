@@ -26,8 +26,8 @@ CANDIDATES, STARTS = 2048, 10
 Effort = Sequence[int]
 OF_MANY = (512, 16, 20)  # on the model of many observations, where a single point costs up to 40 ms
 SEARCHES_OF_MANY = (
-    f"our own {OF_MANY[2]} times and an independent one with {OF_MANY[0]} candidates and {OF_MANY[1]} starts, no more "
-    "than ours has, but each climbed to convergence"
+    f"our own {OF_MANY[2]} times and an independent one with {OF_MANY[0]} candidates, twice as many as ours has, and "
+    f"{OF_MANY[1]} starts, each climbed to convergence"
 )
 SMALL = (64, 1, 1)  # of a test
 MOST_CENTRES = 1000  # lowest told points, in the best 5 % of which by their mean the candidates have their centres

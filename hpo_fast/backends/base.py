@@ -367,6 +367,6 @@ class Surrogate(Protocol):
             NumericalError: the guard failed at a pending row, counted after the rows told.
 
         Cost: O(m n^2) with m some hundred candidates and steps of the ascent, in the compiled core from 2,048
-        observations on some dozen where all blocks are continuous, with O(n d) and 512^2 for each of the others; of the
-        local model with some thousand rows in place of n, and O(n d) for the closer look.
+        observations on some dozen where all blocks are continuous, with O(n d) and at most 1,024^2 for each of the
+        others; of the local model with some thousand rows in place of n, and O(n d) for the closer look.
         """
