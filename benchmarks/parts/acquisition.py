@@ -20,7 +20,7 @@ from hpo_fast.backends.reference_utility import utility_value
 Array = npt.NDArray[np.float64]
 MORE = 20
 # Of the independent search, each MORE times: 40,960 candidates and 200 starts. Ours (csrc/hpo/gp_search.cpp) scores at
-# most 517 candidates, 261 from n = 200 on, and begins at most 64 climbs.
+# most 517 candidates, 261 from n = 100 on, and begins at most 64 climbs.
 CANDIDATES, STARTS = 2048, 10
 # Of a long search: candidates and starts of the independent one, and repetitions of our own.
 Effort = Sequence[int]
@@ -191,7 +191,7 @@ PART = Part(
     _units,
     _rows,
     note="The points of the tell_ask table, 10 of each run; scored by the reference backend at the same theta. Ours "
-    "scores at most 517 candidates, 261 from n = 200 on, and begins at most 64 climbs. The two long searches: "
+    "scores at most 517 candidates, 261 from n = 100 on, and begins at most 64 climbs. The two long searches: "
     "our own, 20 times with other random numbers, which is 20 x the candidates and starts; and an independent "
     "one in Python and SciPy, with 79 x the candidates or more (40,960) but only 3 x the starts (200), though each "
     "climbs to convergence, because 20 x the starts (1,280) would take over half an hour. 1 is as good as the "
