@@ -185,6 +185,7 @@ class GaussianProcess {
   Rows rows() const { return rows(now_.theta, warp_, noise_scale_); }
   Local& local();
   void freeze();
+  bool extend(Warp& warp, std::int64_t& base) const;
   void extend_warp();
   void release();
   // Of what comes after the base nobody knows yet whether its noise is known.

@@ -21,11 +21,21 @@ void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
   if (config_.fixed_noise) wanted[layout_.b + 1] = now_.theta[layout_.b + 1];
   const bool same = wanted == now_.theta;
   if (is_local()) {
+    if (!same || fitted != fitted_) {
+      const auto exchange = [&] {
+        std::swap(now_.theta, wanted);
+        std::swap(fitted_, fitted);
+      };
+      exchange();
+      try {
+        freeze();
+      } catch (...) {
+        exchange();
+        rebuild(now_);
+        throw;
+      }
+    }
     next_.reset();
-    if (same && fitted == fitted_) return;
-    now_.theta = wanted;
-    fitted_ = fitted;
-    freeze();
     return;
   }
   if (!same) {
@@ -151,16 +161,20 @@ FitResult GaussianProcess::finish_refit() {
     try {
       if (!next_->fit.done()) next_->fit.advance(INF, config_.threads);
       advance_factor(INF);
-      if (is_local()) take_local();
+      if (is_local()) {
+        take_local();
+      } else {  // what may fail comes first
+        Weights fresh;
+        fresh.compute(next_->model.V, warp_.w.data(), config_.constant_mean, config_.threads);
+        std::swap(weights_, fresh);
+        weights_current_ = true;
+        std::swap(now_, next_->model);
+        fitted_ = next_->n;
+      }
     } catch (...) {
       next_.reset();
       throw;
     }
-    if (!is_local()) {
-      std::swap(now_, next_->model);
-      fitted_ = next_->n;
-    }
-    weights_current_ = false;
   }
   next_.reset();
   FitResult result;

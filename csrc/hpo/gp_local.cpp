@@ -24,28 +24,38 @@ Local& GaussianProcess::local() {
 // Warps the observations that the model begins with anew, the others after them, and forgets what was made from the old
 // values.
 void GaussianProcess::freeze() {
-  base_ = begins_with(n());
+  Warp warp;
+  std::int64_t base = begins_with(n());
+  extend(warp, base);
   release();
-  warp_.w.clear();
-  extend_warp();
+  local_.reset();
+  std::swap(warp_, warp);
+  base_ = base;
+  noise_scale_ = local_noise_scale(warp_);
+}
+
+// Brings a warp that begins with `base` observations to all there are; true where it began, or began anew.
+bool GaussianProcess::extend(Warp& warp, std::int64_t& base) const {
+  bool began = warp.w.empty();
+  const auto begin = [&] { warp.apply({Y_.begin(), Y_.begin() + base}, config_.standardise); };
+  if (began) begin();
+  while (static_cast<std::int64_t>(warp.w.size()) < n()) {
+    const auto row = static_cast<std::int64_t>(warp.w.size());
+    if (warp.foreign(Y_[row])) {
+      base = row + 1;
+      began = true;
+      begin();
+    } else {
+      warp.add(Y_[row]);
+    }
+  }
+  return began;
 }
 
 void GaussianProcess::extend_warp() {
-  const auto begin = [&] {
-    local_.reset();
-    warp_.apply({Y_.begin(), Y_.begin() + base_}, config_.standardise);
-    noise_scale_ = local_noise_scale(warp_);
-  };
-  if (warp_.w.empty()) begin();
-  while (static_cast<std::int64_t>(warp_.w.size()) < n()) {
-    const auto row = static_cast<std::int64_t>(warp_.w.size());
-    if (warp_.foreign(Y_[row])) {
-      base_ = row + 1;
-      begin();
-    } else {
-      warp_.add(Y_[row]);
-    }
-  }
+  if (!extend(warp_, base_)) return;
+  local_.reset();
+  noise_scale_ = local_noise_scale(warp_);
 }
 
 // Forgets the factors of the exact model.

@@ -152,7 +152,8 @@ class KnownPoints {
   }
 
   void grow() {
-    slot_.assign(slot_.empty() ? 64 : 2 * slot_.size(), -1);
+    std::vector<std::int64_t> wider(slot_.empty() ? 64 : 2 * slot_.size(), -1);
+    slot_.swap(wider);
     for (std::int64_t row = 0; row < n(); ++row)
       if (!repeats_[row]) place(row);
   }

@@ -1,35 +1,11 @@
 // hpo/lbfgsb.hpp. The comparison with SciPy is made from Python, through the evaluator.
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <vector>
 
 #include "check.hpp"
 #include "hpo/lbfgsb.hpp"
-
-namespace {
-
-std::atomic<long> allocations{0};
-
-}  // namespace
-
-void* operator new(std::size_t n) {
-  ++allocations;
-  if (void* p = std::malloc(n != 0 ? n : 1)) return p;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept {  // std::stable_sort's buffer comes this way
-  ++allocations;
-  return std::malloc(n != 0 ? n : 1);
-}
-void operator delete(void* p) noexcept {
-  std::free(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
-}
+#include "memory.hpp"
 
 namespace {
 
@@ -89,12 +65,12 @@ void go_on(hpo::LockStep& solver, Function f, std::int64_t d) {
   const std::int64_t s = solver.starts();
   Point X(static_cast<std::size_t>(s * d)), F(static_cast<std::size_t>(s)), G(X.size());
   std::vector<std::int64_t> ids(static_cast<std::size_t>(s));
-  const long before = allocations;
+  const std::int64_t before = memory::calls;
   while (const std::int64_t n = solver.propose({X.data(), s, d}, {ids.data(), s})) {
     for (std::int64_t k = 0; k < n; ++k) F[static_cast<std::size_t>(k)] = f(X.data() + k * d, G.data() + k * d, d);
     solver.tell({F.data(), n}, {G.data(), n, d});
   }
-  CHECK(allocations == before);
+  CHECK(memory::calls == before);
 }
 
 // From the rows of X.

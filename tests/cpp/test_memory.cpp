@@ -1,0 +1,178 @@
+// What is left when memory ends in the middle of a verb, at any of its allocations: as if it had not been called.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "check.hpp"
+#include "histories.hpp"
+#include "hpo/gp.hpp"
+#include "memory.hpp"
+
+namespace {
+
+// Whether `verb` found no memory at its k-th call and ended; one that can do without (a sort's room, a thread) goes on.
+template <class Verb>
+bool ends_at(std::int64_t k, Verb&& verb) {
+  bool ended = false;
+  memory::ends_at = memory::calls + k;
+  try {
+    verb();
+  } catch (const std::bad_alloc&) {
+    ended = true;
+  } catch (...) {
+    memory::ends_at = -1;
+    throw;
+  }
+  memory::ends_at = -1;
+  return ended;
+}
+
+// make() gives a handle, verb(handle) is to end, same(handle) checks what is left.  The first calls one by one, then
+// every quarter further.
+template <class Make, class Verb, class Same>
+void at_every_call(Make&& make, Verb&& verb, Same&& same) {
+  const auto undisturbed = make();
+  const std::int64_t before = memory::calls;
+  verb(*undisturbed);
+  const std::int64_t calls = memory::calls - before;
+  std::int64_t ended = 0;
+  for (std::int64_t k = 0; k < calls; k += std::max<std::int64_t>(1, k / 4)) {
+    const auto handle = make();
+    if (!ends_at(k, [&] { verb(*handle); })) continue;
+    ++ended;
+    same(*handle);
+  }
+  CHECK(ended > 0);
+}
+
+using hpo::GaussianProcess;
+
+hpo::GpConfig local(int threads) {
+  hpo::GpConfig c = config(threads);
+  c.surrogate = hpo::Surrogate::vecchia;
+  return c;
+}
+
+hpo::GpConfig exact_below(std::int64_t n) {
+  hpo::GpConfig c = config(1);
+  c.surrogate = hpo::Surrogate::automatic;
+  c.exact_below = n;
+  return c;
+}
+
+constexpr std::int64_t N = 120, MORE = 16;  // a panel begins among the new ones
+
+// Every verb of a handle with N rows that runs out of memory leaves what it answered before, and succeeds when it is
+// called again as it would have the first time.
+void check_verbs(const hpo::GpConfig& c) {
+  const History h(N + MORE);
+  const auto probe = h.points(100, 20);
+  const auto make = [&] {
+    auto gp = std::make_unique<GaussianProcess>(h.arrays, c);
+    h.tell(*gp, 0, N);
+    return gp;
+  };
+  const auto before = predict(*make(), probe);
+  const auto check = [&](auto&& verb) {
+    auto undisturbed = make();
+    verb(*undisturbed);
+    const auto after = predict(*undisturbed, probe);
+    at_every_call(make, verb, [&](GaussianProcess& gp) {
+      CHECK(gp.n() == N);
+      CHECK(before == predict(gp, probe));
+      verb(gp);
+      CHECK(gp.n() == undisturbed->n());
+      CHECK(gp.theta() == undisturbed->theta());
+      CHECK(after == predict(gp, probe));
+    });
+  };
+  check([&](GaussianProcess& gp) { h.tell(gp, N, MORE); });
+  check([&](GaussianProcess& gp) { gp.truncate(N - MORE); });
+  check([&](GaussianProcess& gp) { predict(gp, probe); });
+  check([&](GaussianProcess& gp) { gp.refit(); });
+  check([&](GaussianProcess& gp) {
+    std::vector<double> theta = gp.theta();
+    theta[0] += 0.5;
+    gp.set_theta({theta.data(), 7}, 100);
+  });
+  check([&](GaussianProcess& gp) {
+    const auto found = gp.maximise({hpo::UtilityKind::log_ei}, 3, h.points(1, 2), {3, 4}, {}, true);
+    CHECK(found.U.size() == 3u * static_cast<std::size_t>(h.d));
+  });
+}
+
+// A refit in pieces: the piece that ran out of memory ends the refit, and another one can be begun.
+void check_pieces(const hpo::GpConfig& c) {
+  const History h(N);
+  const auto probe = h.points(100, 20);
+  const auto make = [&] {
+    auto gp = std::make_unique<GaussianProcess>(h.arrays, c);
+    h.tell(*gp, 0, N);
+    gp->begin_refit(N);
+    return gp;
+  };
+  const double share = make()->refit_work(N) / 5.0;
+  const auto before = predict(*make(), probe);
+  auto undisturbed = make();
+  undisturbed->finish_refit();
+  const auto after = predict(*undisturbed, probe);
+  at_every_call(
+      make,
+      [&](GaussianProcess& gp) {
+        for (int piece = 0; piece < 40; ++piece) gp.advance_refit(share);
+      },
+      [&](GaussianProcess& gp) {
+        CHECK_THROWS(gp.finish_refit(), std::invalid_argument);
+        CHECK(before == predict(gp, probe));
+        gp.refit();
+        CHECK(after == predict(gp, probe));
+      });
+}
+
+}  // namespace
+
+TEST(memory_known_points_are_added_whole_or_not_at_all) {
+  const MixedPoints points(70);
+  const hpo::Layout layout(points.arrays);
+  for (const std::int64_t n : {0, 1, 2, 4, 7, 8, 15, 16, 31, 32, 63, 64}) {
+    const double* u = points.points(n, 1).data;
+    at_every_call(
+        [&] {
+          auto known = std::make_unique<hpo::KnownPoints>(layout);
+          for (std::int64_t i = 0; i < n; ++i) known->insert(points.points(i, 1).data);
+          return known;
+        },
+        [&](hpo::KnownPoints& known) {
+          std::vector<double> another(u, u + points.d);  // memory that can end even where the set does not grow
+          known.insert(another.data());
+        },
+        [&](hpo::KnownPoints& known) {
+          CHECK(known.n() == n && !known.contains(u));
+          known.insert(u);
+          CHECK(known.n() == n + 1);
+          for (std::int64_t i = 0; i <= n; ++i) CHECK(known.contains(points.points(i, 1).data));
+          known.truncate(0);
+          CHECK(!known.contains(u));
+        });
+  }
+}
+
+TEST(memory_exact_verbs) {
+  check_verbs(config(2));
+}
+
+TEST(memory_local_verbs) {
+  check_verbs(local(1));
+}
+
+TEST(memory_where_the_model_becomes_another_one) {
+  check_verbs(exact_below(N + MORE / 2));
+  check_verbs(exact_below(N - MORE / 2));
+}
+
+TEST(memory_refit_in_pieces) {
+  check_pieces(config(1));
+  check_pieces(local(2));
+}
