@@ -224,8 +224,8 @@ class Surrogate(Protocol):
         """Plans a refit on the first n observations; theta stays as it is until `finish_refit`.
 
         What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
-        in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, and by a `truncate` to
-        fewer than n.
+        in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, by a `truncate` to fewer
+        than n, and by an `advance_refit` that fails.
 
         Raises:
             ValueError: n is not between 0 and self.n.
@@ -243,6 +243,9 @@ class Surrogate(Protocol):
 
         Returns:
             those done.
+
+        Raises:
+            MemoryError: the plan is dropped then, and the model that answers is as it was.
         """
 
     def refit_work(self, n: int) -> float:

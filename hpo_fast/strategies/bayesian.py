@@ -366,12 +366,13 @@ class BayesianOptimization(Strategy):
         handle = self._handle
         n = begun[1]
         if self._plan != begun:
-            self._plan, self._shares = begun, 0
             handle.begin_refit(n)
+            self._plan, self._shares = begun, 0
         of = n // SPREAD_OVER
         if min(due, of) > self._shares:
+            self._plan = None  # should memory end here, the handle drops it
             handle.advance_refit(handle.refit_work(n) * (min(due, of) - self._shares) / of)
-            self._shares = min(due, of)
+            self._plan, self._shares = begun, min(due, of)
         if due > of:
             self._finish(n, note)
 

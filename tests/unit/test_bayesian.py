@@ -617,6 +617,35 @@ def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, monkeypatch, 
     assert told(study) == expected
 
 
+class Exhausted:
+    """A handle that runs out of memory at its third share of a refit, and drops it then."""
+
+    def __init__(self, handle):
+        self._handle, self.shares = handle, 0
+
+    def __getattr__(self, name):
+        return getattr(self._handle, name)
+
+    def advance_refit(self, work):
+        self.shares += 1
+        if self.shares == 3:
+            self._handle.begin_refit(0)
+            raise MemoryError
+        return self._handle.advance_refit(work)
+
+
+def test_a_refit_that_ran_out_of_memory_begins_again(early):
+    whole, driver = (Driver(BayesianOptimization(), FLOATS) for _ in range(2))
+    driver.strategy._handle = Exhausted(driver.strategy._handle)
+    whole.run(45)
+    with pytest.raises(MemoryError):
+        driver.run(45)
+    assert 24 < driver.next_number < 30
+    driver.run(45 - driver.next_number)
+    assert any(note.get("fit", {}).get("n", 0) > 24 for note in notes(whole).values())
+    assert notes(driver) == notes(whole)
+
+
 def test_a_bulk_is_fitted_at_once(early):
     study = Study(FLOATS, "bayesian_optimization", seed=1)
     study.optimize(wave, 30)
