@@ -254,8 +254,9 @@ class Space(Mapping[str, Parameter]):
         """Turn many parameter sets into unit-cube points, with the same bits as encode.
 
         Args:
-            params: an iterable of dicts, gone through once, or columns: a mapping name -> m values. In columns, None or
-                NaN stands where the parameter does not exist; a column without any existing value may be left out.
+            params: an iterable of dicts, gone through once, or columns: a mapping name -> m values. In columns, None,
+                NaN, pandas' NA or a mask stands where the parameter does not exist; a column without any existing value
+                may be left out.
 
         Returns:
             (m, d) codes; NaN for a parameter that does not exist.
