@@ -69,22 +69,26 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
   }
   const std::int64_t before = n(), failed_before = failed_.n();
   const bool later = now_.V.n() < before || (Y.n >= before && before + Y.n >= BULK);
+  Warp other;
+  bool renewed = false;
   try {
     push(U.data, Y.data, known.data, Y.n);
+    rank(before);
+    for (std::int64_t i = before; i < n(); ++i)
+      if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
     if (local_with(before) && begins_with(n()) <= before) {
       extend_warp();
     } else if (is_local()) {
       freeze();
     } else {
-      renew_warp();
+      other.apply(Y_, config_.standardise);
+      exchange_warp(other);
+      renewed = true;
       if (!later) taken_ += catch_up(now_, n());
     }
-    rank(before);
-    for (std::int64_t i = before; i < n(); ++i)
-      if (!std::isfinite(Y_[i])) failed_.insert(U_.data() + i * d());
   } catch (...) {
     failed_.truncate(failed_before);
-    cut(before);
+    cut(before, renewed ? &other : nullptr);
     throw;
   }
 }
@@ -108,6 +112,8 @@ void GaussianProcess::truncate(std::int64_t n) {
   // Fewer values have another scale, and known variances divided by it may be more than the guard can pass.
   const std::vector<double> U(U_.begin() + n * d(), U_.end()), Y(Y_.begin() + n, Y_.end()),
       known(known_.begin() + n, known_.end());
+  Warp warp = warp_;
+  const std::int64_t base = base_;
   std::unique_ptr<Planned> plan;  // of more rows than are left: put back where the verb fails
   if (next_ && n < next_->n) plan = std::move(next_);
   try {
@@ -117,7 +123,15 @@ void GaussianProcess::truncate(std::int64_t n) {
     if (next_) next_->model = Conditioned(columns_);
     push(U.data(), Y.data(), known.data(), static_cast<std::int64_t>(Y.size()));
     rank(0);
-    is_local() ? freeze() : renew_warp();  // the next verb brings the factor back
+    if (is_local()) {
+      std::swap(warp_, warp);
+      base_ = base;
+      noise_scale_ = local_noise_scale(warp_);
+      local_.reset();
+      release();
+    } else {
+      exchange_warp(warp);  // the next verb brings the factor back
+    }
     throw;
   }
   told_.truncate(std::min(n, told_.n()));
@@ -125,8 +139,8 @@ void GaussianProcess::truncate(std::int64_t n) {
 }
 
 // Back to the first n observations.  Where they were in the model before, the guard passes them again (but for known
-// variances at another scale of the values, see renew_warp).
-void GaussianProcess::cut(std::int64_t n) {
+// variances at another scale of the values, see exchange_warp).  known: their warp, where it is at hand.
+void GaussianProcess::cut(std::int64_t n, Warp* known) {
   const bool later = !is_local() && now_.V.n() < n;
   U_.resize(n * d());
   Y_.resize(n);
@@ -142,7 +156,7 @@ void GaussianProcess::cut(std::int64_t n) {
     return;
   }
   local_.reset();
-  renew_warp();
+  known ? exchange_warp(*known) : renew_warp();
   for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
     if (!model || model->theta.empty()) continue;
     model->V.forget_half();
@@ -154,10 +168,17 @@ void GaussianProcess::cut(std::int64_t n) {
   if (!later) catch_up(now_, n);
 }
 
-// Warps the values anew; where that moves the quantised scale of known variances, the diagonal of K changes and the
-// factor starts again.
+// Warps the values anew.
 void GaussianProcess::renew_warp() {
-  warp_.apply(Y_, config_.standardise);
+  Warp warp;
+  warp.apply(Y_, config_.standardise);
+  exchange_warp(warp);
+}
+
+// Where another warp moves the quantised scale of known variances, the diagonal of K changes and the factor starts
+// again.
+void GaussianProcess::exchange_warp(Warp& other) {
+  std::swap(warp_, other);
   weights_current_ = false;
   const double scale = quantised(known_, warp_);
   if (scale != noise_scale_) {

@@ -153,11 +153,12 @@ class GaussianProcess {
   void check_theta(Vec<const double> theta) const;
   void push(const double* U, const double* Y, const double* known, std::int64_t rows);
   void renew_warp();
+  void exchange_warp(Warp& other);
   void rebuild(Conditioned& model);
   void embed(Conditioned& model, std::int64_t n);
   double catch_up(Conditioned& model, std::int64_t n);
   double quantised(const std::vector<double>& known, const Warp& warp) const;
-  void cut(std::int64_t n);
+  void cut(std::int64_t n, Warp* known = nullptr);
   const Weights& weights();
   Posterior& posterior();
   double advance_factor(double work);

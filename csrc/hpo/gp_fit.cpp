@@ -157,7 +157,8 @@ double GaussianProcess::advance_refit(double work) {
 FitResult GaussianProcess::finish_refit() {
   if (!next_) throw std::invalid_argument("a refit must be begun before it is finished; call begin_refit");
   const std::int64_t b = layout_.b;
-  if (next_->n > 0) {
+  const bool moves = next_->n > 0;
+  if (moves) {
     try {
       if (!next_->fit.done()) next_->fit.advance(INF, config_.threads);
       advance_factor(INF);
@@ -178,7 +179,8 @@ FitResult GaussianProcess::finish_refit() {
   }
   next_.reset();
   FitResult result;
-  result.log_likelihood = is_local() ? local().log_likelihood() : weights().log_likelihood();
+  // Once theta has moved, nothing here finds no memory: both are there already.
+  result.log_likelihood = is_local() ? (moves ? *local_ : local()).log_likelihood() : weights().log_likelihood();
   result.log_posterior = result.log_likelihood;
   if (config_.prior) result.log_posterior += prior_(b, now_.theta.data(), !config_.fixed_noise, nullptr);
   return result;

@@ -34,20 +34,31 @@ void GaussianProcess::freeze() {
   noise_scale_ = local_noise_scale(warp_);
 }
 
-// Brings a warp that begins with `base` observations to all there are; true where it began, or began anew.
+// Brings a warp that begins with `base` observations to all there are; true where it began, or began anew.  Where that
+// fails, the warp has more rows than before, and else is as it was.
 bool GaussianProcess::extend(Warp& warp, std::int64_t& base) const {
-  bool began = warp.w.empty();
-  const auto begin = [&] { warp.apply({Y_.begin(), Y_.begin() + base}, config_.standardise); };
-  if (began) begin();
-  while (static_cast<std::int64_t>(warp.w.size()) < n()) {
-    const auto row = static_cast<std::int64_t>(warp.w.size());
-    if (warp.foreign(Y_[row])) {
-      base = row + 1;
-      began = true;
+  Warp anew;
+  std::int64_t start = base;
+  bool began = false;
+  const auto begin = [&] {
+    anew.apply({Y_.begin(), Y_.begin() + start}, config_.standardise);
+    began = true;
+  };
+  if (warp.w.empty()) begin();
+  while (true) {
+    Warp& last = began ? anew : warp;
+    const auto row = static_cast<std::int64_t>(last.w.size());
+    if (row >= n()) break;
+    if (last.foreign(Y_[row])) {
+      start = row + 1;
       begin();
     } else {
-      warp.add(Y_[row]);
+      last.add(Y_[row]);
     }
+  }
+  if (began) {
+    std::swap(warp, anew);
+    base = start;
   }
   return began;
 }

@@ -7,6 +7,7 @@
 namespace memory {
 
 extern std::atomic<std::int64_t> calls;    // so far
-extern std::atomic<std::int64_t> ends_at;  // the call that finds no memory, once; -1: none
+extern std::atomic<std::int64_t> ends_at;  // the call that finds no memory; -1: none
+extern std::atomic<bool> lasts;            // those after it find none either
 
 }  // namespace memory

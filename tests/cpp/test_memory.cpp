@@ -1,5 +1,6 @@
 // What is left when memory ends in the middle of a verb, at any of its allocations: as if it had not been called.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -30,7 +31,7 @@ bool ends_at(std::int64_t k, Verb&& verb) {
 }
 
 // make() gives a handle, verb(handle) is to end, same(handle) checks what is left.  The first calls one by one, then
-// every quarter further.
+// every quarter further, and the last ones; of two in turn one fails alone, and one with all calls until the verb ends.
 template <class Make, class Verb, class Same>
 void at_every_call(Make&& make, Verb&& verb, Same&& same) {
   const auto undisturbed = make();
@@ -38,8 +39,10 @@ void at_every_call(Make&& make, Verb&& verb, Same&& same) {
   verb(*undisturbed);
   const std::int64_t calls = memory::calls - before;
   std::int64_t ended = 0;
-  for (std::int64_t k = 0; k < calls; k += std::max<std::int64_t>(1, k / 4)) {
+  const std::int64_t last = calls - 8;
+  for (std::int64_t k = 0; k < calls; k = k < last ? std::min(k + std::max<std::int64_t>(1, k / 4), last) : k + 1) {
     const auto handle = make();
+    memory::lasts = k % 2 == 1;
     if (!ends_at(k, [&] { verb(*handle); })) continue;
     ++ended;
     same(*handle);
@@ -89,6 +92,11 @@ void check_verbs(const hpo::GpConfig& c) {
     });
   };
   check([&](GaussianProcess& gp) { h.tell(gp, N, MORE); });
+  check([&](GaussianProcess& gp) {  // of values so unlike the others that all are warped anew
+    std::vector<double> Y(h.Y.begin(), h.Y.begin() + MORE);
+    Y[3] = INFINITY, Y[5] = -1e4, Y[9] = -1e6;
+    gp.append(h.points(N, MORE), {Y.data(), MORE}, {});
+  });
   check([&](GaussianProcess& gp) { gp.truncate(N - MORE); });
   check([&](GaussianProcess& gp) { predict(gp, probe); });
   check([&](GaussianProcess& gp) { gp.refit(); });
