@@ -139,8 +139,8 @@ void GaussianProcess::truncate(std::int64_t n) {
 }
 
 // Back to the first n observations.  Where they were in the model before, the guard passes them again (but for known
-// variances at another scale of the values, see exchange_warp).  known: their warp, where it is at hand.
-void GaussianProcess::cut(std::int64_t n, Warp* known) {
+// variances at another scale of the values, see exchange_warp).  former: their warp, where it is at hand.
+void GaussianProcess::cut(std::int64_t n, Warp* former) {
   const bool later = !is_local() && now_.V.n() < n;
   U_.resize(n * d());
   Y_.resize(n);
@@ -156,7 +156,7 @@ void GaussianProcess::cut(std::int64_t n, Warp* known) {
     return;
   }
   local_.reset();
-  known ? exchange_warp(*known) : renew_warp();
+  former ? exchange_warp(*former) : renew_warp();
   for (Conditioned* model : {&now_, next_ ? &next_->model : nullptr}) {
     if (!model || model->theta.empty()) continue;
     model->V.forget_half();

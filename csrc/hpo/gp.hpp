@@ -158,7 +158,7 @@ class GaussianProcess {
   void embed(Conditioned& model, std::int64_t n);
   double catch_up(Conditioned& model, std::int64_t n);
   double quantised(const std::vector<double>& known, const Warp& warp) const;
-  void cut(std::int64_t n, Warp* known = nullptr);
+  void cut(std::int64_t n, Warp* former = nullptr);
   const Weights& weights();
   Posterior& posterior();
   double advance_factor(double work);

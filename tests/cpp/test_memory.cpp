@@ -139,6 +139,40 @@ void check_pieces(const hpo::GpConfig& c) {
       });
 }
 
+// A verb that ends beside a refit under way, some of whose rows have known variances, leaves that one as well.
+void check_beside_a_refit(const hpo::GpConfig& c) {
+  const History h(N + MORE);
+  const auto probe = h.points(100, 20);
+  std::vector<double> known(N + MORE, std::nan(""));
+  known[3] = known[N - 1] = 0.02;
+  const auto make = [&] {
+    auto gp = std::make_unique<GaussianProcess>(h.arrays, c);
+    gp->append(h.points(0, N), {h.Y.data(), N}, {known.data(), N});
+    gp->begin_refit(N - 4);
+    gp->advance_refit(1.0);
+    return gp;
+  };
+  const auto before = predict(*make(), probe);
+  auto undisturbed = make();
+  undisturbed->finish_refit();
+  const auto after = predict(*undisturbed, probe);
+  const auto check = [&](auto&& verb) {
+    at_every_call(make, verb, [&](GaussianProcess& gp) {
+      CHECK(gp.n() == N);
+      CHECK(before == predict(gp, probe));
+      gp.finish_refit();
+      CHECK(after == predict(gp, probe));
+    });
+  };
+  check([&](GaussianProcess& gp) {
+    std::vector<double> Y(h.Y.begin(), h.Y.begin() + MORE);
+    Y[5] = 1e3;  // another scale
+    gp.append(h.points(N, MORE), {Y.data(), MORE}, {known.data(), MORE});
+  });
+  check([&](GaussianProcess& gp) { gp.truncate(N - 2); });
+  check([&](GaussianProcess& gp) { gp.truncate(N - MORE); });  // fewer than the refit is of
+}
+
 }  // namespace
 
 TEST(memory_known_points_are_added_whole_or_not_at_all) {
@@ -183,4 +217,9 @@ TEST(memory_where_the_model_becomes_another_one) {
 TEST(memory_refit_in_pieces) {
   check_pieces(config(1));
   check_pieces(local(2));
+}
+
+TEST(memory_beside_a_refit) {
+  check_beside_a_refit(config(1));
+  check_beside_a_refit(local(1));
 }
