@@ -44,7 +44,7 @@ def test_unknown_name_is_an_error(core_program: Path) -> None:
 
 @pytest.mark.slow
 def test_core_under_thread_sanitizer(build_core: Callable[[str], Path]) -> None:
-    """All of it: the pool, and what the factor, the likelihood, the refits and the search do with it."""
+    """All but the tests of memory that ends: the pool, and what factor, likelihood, refits and search do with it."""
     program = build_core("thread")
     names = [name for name in run(program, "list").split() if not name.startswith("memory_")]
     assert run(program, *names).count("ok ") == len(names)
