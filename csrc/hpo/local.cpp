@@ -167,7 +167,7 @@ std::vector<double> Local::best_told(const Rows& data) const {
 std::vector<std::int64_t> Local::near_best(const Rows& data, int threads) const {
   const std::vector<double> best = best_told(data);
   const std::int64_t count = static_cast<std::int64_t>(best.size()) / data.U_nd.cols;
-  const std::int64_t most = summed_ > MORE_UNTIL ? NEAR_BEST : std::clamp(summed_ / 2, NEAR_BEST, MOST_NEAR_BEST);
+  const std::int64_t most = summed_ > MORE_UNTIL ? NEAR_BEST : MORE_NEAR_BEST;
   std::vector<std::int64_t> rows =
       in_turn(neighbours_.nearest({best.data(), count, data.U_nd.cols}, most, summed_, threads), most, {});
   std::sort(rows.begin(), rows.end());

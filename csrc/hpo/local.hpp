@@ -32,12 +32,13 @@ class Local {
   // beyond (d = 5): 1.00 up to 1,500 gathered, then single points of 0.27 (1,650) and 0.01 (2,200).
   //
   // Up to MORE_UNTIL rows, where an exact ask is as fast and this model is asked for by name, for its memory, or in the
-  // first asks after 5,000 rows, up to half of them stand there: of 5,000 rows 2,000 of which lie about the optimum,
-  // the mean is within 0.1 exact standard deviations at 90 to 98 % of the points there, and with 1,024 at 22 to 29 % of
-  // them.  They must cover what has gathered: with 500 or 1,250 there it is at all points, with 3,000 at 39 %; and with
-  // fewer gathered more points lie where only 128 rows are added: of uniform ones 81, 90 and 100 % (Ackley, d = 5).
+  // first asks after 5,000 rows, more stand there: of 5,000 rows 2,000 of which lie about the optimum, the mean is
+  // within 0.1 exact standard deviations at 90 to 98 % of the points there, and with 1,024 at 22 to 29 % of them.  They
+  // must cover what has gathered: with 500 or 1,250 there it is at all points, with 3,000 at 39 %; and with fewer
+  // gathered more points lie where only 128 rows are added: of uniform ones 81, 90 and 100 % (Ackley, d = 5).  Of 2,000
+  // rows it is all of them, and mean and standard deviation are the exact ones at 99 % of the points and more.
   static constexpr std::int64_t NEAR_BEST = 1024, BEST = 16, OWN = 128;
-  static constexpr std::int64_t MOST_NEAR_BEST = 2048, MORE_UNTIL = 5000;
+  static constexpr std::int64_t MORE_NEAR_BEST = 2048, MORE_UNTIL = 5000;
   // Rows near the best are common near a point where they are so many times as frequent among its nearest as among all
   // rows, or as far from that share as from all, and at least every so manieth of its nearest.
   static constexpr std::int64_t COMMON = 4, AT_LEAST = 16;

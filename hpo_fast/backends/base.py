@@ -51,8 +51,8 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     The neighbours of some points: the nearest row of each, then the second nearest, and so on, of those before the
     tail that are not inducing, by the squared distance r2 in single precision, of equal ones the first. B: the 16 rows
     of the smallest w before the tail, of equal ones the first.
-    Far from all, the rows R stand as they are: the tail and N, the first 1024 neighbours of B, or, where at most 5000
-    rows are before the tail, half as many as these, from 1024 to 2048. Near points X so do some of theirs: of each
+    Far from all, the rows R stand as they are: the tail and N, the first 1024 neighbours of B, or 2048 where at most
+    5000 rows are before the tail. Near points X so do some of theirs: of each
     point the first 128, and in all at most 128 that are not in N, in their order; but none for a point whose share of
     rows in N among these is at least 1/16, and min(4 s, (1 + s)/2) with s = |N| / (rows before the tail). What R
     brought to the sums is taken out of P and b (PIC: Snelson and Ghahramani, AISTATS 2007), and mean and variance are

@@ -27,7 +27,7 @@ Rows = npt.NDArray[np.intp]
 INDUCING, FEWER, FEWER_FROM = 512, 256, 8192
 SUMMED = 65536  # rows of the base that are summed, at most
 NEAR_BEST, BEST = 1024, 16  # rows that stand as they are near the best told, and how many those are
-MOST_NEAR_BEST, MORE_UNTIL = 2048, 5000  # of at most so many rows up to half
+MORE_NEAR_BEST, MORE_UNTIL = 2048, 5000  # of at most so many rows before the tail
 OWN = 128  # rows more near other points, where those near the best are not COMMON
 COMMON, AT_LEAST = 4, 16  # times as frequent as among all rows, and every so manieth
 PANEL = 64
@@ -113,9 +113,7 @@ class Local:
     def _near_best(self) -> list[int]:
         """Those nearest to the rows of the smallest values, of equal ones the first."""
         before = self._w[: len(self._U) - len(self._tail)]
-        most = NEAR_BEST
-        if len(before) <= MORE_UNTIL:
-            most = min(max(most, len(before) // 2), MOST_NEAR_BEST)
+        most = NEAR_BEST if len(before) > MORE_UNTIL else MORE_NEAR_BEST
         return self._in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], most), most, [])
 
     def _own(self, points: Array) -> list[int]:
