@@ -43,7 +43,7 @@ def _picture(document: Mapping[str, Any], path: Path, label: str, key: str, scal
 
     curves = {name: kept["result"]["points"] for name, kept in document["units"].items()}
     dimensions = [d for d in DIMENSIONS if any(name.endswith(f"-d{d}") for name in curves)]
-    figure = Figure(figsize=(4.6 * len(dimensions), 4.2), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(dimensions), 4.6), layout="constrained")
     axes = figure.subplots(1, len(dimensions), sharey=True, squeeze=False)[0]
     for axis, d in zip(axes, dimensions, strict=True):
         for number, (method, (name, owner)) in enumerate(CURVES.items()):
@@ -55,7 +55,8 @@ def _picture(document: Mapping[str, Any], path: Path, label: str, key: str, scal
         axis.set(xscale="log", yscale="log", xlabel="trials told", title=f"{d} parameters")
         axis.grid(which="major", alpha=0.3)
     axes[0].set_ylabel(label)
-    axes[0].legend(fontsize=7.5)
+    labels = axes[0].get_legend_handles_labels()
+    figure.legend(*labels, loc="outside lower center", ncols=2 * len(dimensions) + 1, fontsize=7.5)  # covers no curve
     figure.savefig(path, metadata={"Date": None})
     return path
 
