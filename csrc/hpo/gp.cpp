@@ -82,8 +82,8 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
       freeze();
     } else {
       other.apply(Y_, config_.standardise);
-      exchange_warp(other);
       renewed = true;
+      exchange_warp(other);
       if (!later) taken_ += catch_up(now_, n());
     }
   } catch (...) {

@@ -179,7 +179,7 @@ FitResult GaussianProcess::finish_refit() {
   }
   next_.reset();
   FitResult result;
-  // Once theta has moved, nothing here finds no memory: both are there already.
+  // Allocates nothing once theta has moved: the local model, or the weights, are there already.
   result.log_likelihood = is_local() ? (moves ? *local_ : local()).log_likelihood() : weights().log_likelihood();
   result.log_posterior = result.log_likelihood;
   if (config_.prior) result.log_posterior += prior_(b, now_.theta.data(), !config_.fixed_noise, nullptr);

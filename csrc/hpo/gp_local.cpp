@@ -35,7 +35,7 @@ void GaussianProcess::freeze() {
 }
 
 // Brings a warp that begins with `base` observations to all there are; true where it began, or began anew.  Where that
-// fails, the warp has more rows than before, and else is as it was.
+// fails, the warp may have more rows and a lower best value than before; `cut` takes both back.
 bool GaussianProcess::extend(Warp& warp, std::int64_t& base) const {
   Warp anew;
   std::int64_t start = base;

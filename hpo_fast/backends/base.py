@@ -3,7 +3,8 @@
 A backend sees arrays and one Layout, never a Space, a Trial or a dict. Letters: `n` observations told, `d` columns of
 the unit cube, `b` blocks of the layout (one a parameter), `k` outputs, `p` = b + 2 kernel parameters, `q` points asked
 or told at once, `m` points evaluated, `s` starts. All arrays are C-contiguous float64 (others are converted);
-read-only ones are accepted and none is changed. A verb that raises leaves its handle as it was.
+read-only ones are accepted and none is changed. A verb that raises leaves its handle as it was, but for a refit that
+was planned: see `begin_refit`.
 
 The model of one output
     theta = [ln l_1 .. ln l_b, ln s2, ln noise].
@@ -225,7 +226,7 @@ class Surrogate(Protocol):
 
         What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
         in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, by a `truncate` to fewer
-        than n, and by an `advance_refit` that fails.
+        than n, and by an `advance_refit` or `finish_refit` that fails.
 
         Raises:
             ValueError: n is not between 0 and self.n.
@@ -257,6 +258,7 @@ class Surrogate(Protocol):
         Raises:
             ValueError: none was planned.
             NumericalError: as `refit`; the plan is dropped then.
+            MemoryError: likewise, and the model that answers is as it was.
         """
 
     @property
