@@ -96,17 +96,23 @@ class LocalContract(LocalKit):
             self.assert_agree(ours, theirs, space, name, m=2)
 
     def test_predictions_agree_with_more_rows_than_neighbours(self) -> None:
-        for name, space, ours, theirs in self.pairs(2500, 2000):
+        for name, space, ours, theirs in self.pairs(5600, 2000):
             if name in ("one float", "conditional"):
-                self.assert_agree(ours, theirs, space, name, m=2)
+                self.assert_agree(ours, theirs, space, name, m=4)
+                assert theirs._local is not None
+                own = [theirs._local._own(x[None, :]) for x in points(space, 4, 17)]
+                assert any(own), f"no neighbours of their own on {name}"
 
     def test_the_value_to_improve_on_is_of_rows_that_the_model_knows(self) -> None:
         space = self.spaces()["floats"]
-        ours, theirs = self.local(space, 2400), Reference(space.layout, surrogate="vecchia")
-        theirs.set_theta(some_theta(space), 2400)
+        ours, theirs = self.local(space, 5600), Reference(space.layout, surrogate="vecchia")
+        theirs.set_theta(some_theta(space), 5600)
+        U, Y = history(space, 5630, 3)
         for handle in (ours, theirs):
-            handle.append(*history(space, 2430, 3))
-        assert_close(ours.incumbent(), theirs.incumbent(), CLOSE, "2,430 rows")
+            handle.append(U, Y)
+        assert_close(ours.incumbent(), theirs.incumbent(), CLOSE, "5,630 rows")
+        lowest = np.argsort(Y[:, 0], kind="stable")[:50]
+        assert theirs._local is not None and not np.all(theirs._local.has(lowest))
 
     def test_the_value_to_improve_on_is_of_points_that_many_rows_repeat(self) -> None:
         """Of the rows of the lowest values hardly one stands as it is, but the model knows their points well."""

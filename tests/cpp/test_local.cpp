@@ -74,10 +74,17 @@ TEST(local_search_in_mixed_spaces) {
   for (const double x : draws) CHECK(std::isfinite(x));
 }
 
-// So many rows that not all lie near the best: points have neighbours of their own, and models of their own.
+// More rows than stand in every model: points have neighbours of their own, and models of their own.
 TEST(local_neighbours_of_ones_own) {
-  constexpr std::int64_t n = 1500;
+  constexpr std::int64_t n = 5200;
   const History h(n + 10);
+  const hpo::Layout layout(h.arrays);
+  const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
+  hpo::Local model(hpo::Columns(layout), hpo::Kernel::matern52, true, theta, 64);
+  const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
+  model.catch_up(rows, 2);
+  CHECK(&model.near(rows, h.points(n, 1), 2) != &model.far());
+
   GaussianProcess at_once(h.arrays, local(2)), gone(h.arrays, local(2));
   for (GaussianProcess* gp : {&at_once, &gone}) gp->set_theta({gp->theta().data(), 7}, 64);
   h.tell(at_once, 0, n);
