@@ -1,4 +1,4 @@
-// What is left when memory ends in the middle of a verb, at any of its allocations: as if it had not been called.
+// What is left when memory ends in the middle of a verb, at many of its allocations: as if it had not been called.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// Whether `verb` found no memory at its k-th call and ended; one that can do without (a sort's room, a thread) goes on.
+// Whether `verb` found no memory at its k-th call and ended; one that can do without, as a sort can, goes on.
 template <class Verb>
 bool ends_at(std::int64_t k, Verb&& verb) {
   bool ended = false;
@@ -30,22 +30,32 @@ bool ends_at(std::int64_t k, Verb&& verb) {
   return ended;
 }
 
-// make() gives a handle, verb(handle) is to end, same(handle) checks what is left.  The first calls one by one, then
-// every quarter further, and the last ones; of two in turn one fails alone, and one with all calls until the verb ends.
-template <class Make, class Verb, class Same>
-void at_every_call(Make&& make, Verb&& verb, Same&& same) {
+// make() gives a handle, verb(handle) is to end, same(handle) checks what is left, and done(handle) what a verb did
+// that went on.  The first calls one by one, each failing alone and then with all after it; from there on every `part`
+// of the way further, and the last ones, in turn alone and with all after.
+template <class Make, class Verb, class Same, class Done>
+void at_many_calls(Make&& make, Verb&& verb, Same&& same, Done&& done, std::int64_t part = 4) {
   const auto undisturbed = make();
   const std::int64_t before = memory::calls;
   verb(*undisturbed);
   const std::int64_t calls = memory::calls - before;
   std::int64_t ended = 0;
-  const std::int64_t last = calls - 8;
-  for (std::int64_t k = 0; k < calls; k = k < last ? std::min(k + std::max<std::int64_t>(1, k / 4), last) : k + 1) {
+  const auto fail = [&](std::int64_t k, bool lasts) {
     const auto handle = make();
-    memory::lasts = k % 2 == 1;
-    if (!ends_at(k, [&] { verb(*handle); })) continue;
-    ++ended;
-    same(*handle);
+    memory::lasts = lasts;
+    if (ends_at(k, [&] { verb(*handle); })) {
+      ++ended;
+      same(*handle);
+    } else {
+      done(*handle);
+    }
+  };
+  bool lasts = false;
+  const std::int64_t last = calls - 8;
+  for (std::int64_t k = 0; k < calls; k = k < last ? std::min(k + std::max<std::int64_t>(1, k / part), last) : k + 1) {
+    fail(k, lasts);
+    if (k < 8) fail(k, !lasts);
+    lasts = !lasts;
   }
   CHECK(ended > 0);
 }
@@ -82,14 +92,18 @@ void check_verbs(const hpo::GpConfig& c) {
     auto undisturbed = make();
     verb(*undisturbed);
     const auto after = predict(*undisturbed, probe);
-    at_every_call(make, verb, [&](GaussianProcess& gp) {
-      CHECK(gp.n() == N);
-      CHECK(before == predict(gp, probe));
-      verb(gp);
+    const auto done = [&](GaussianProcess& gp) {
       CHECK(gp.n() == undisturbed->n());
       CHECK(gp.theta() == undisturbed->theta());
       CHECK(after == predict(gp, probe));
-    });
+    };
+    const auto same = [&](GaussianProcess& gp) {
+      CHECK(gp.n() == N);
+      CHECK(before == predict(gp, probe));
+      verb(gp);
+      done(gp);
+    };
+    at_many_calls(make, verb, same, done);
   };
   check([&](GaussianProcess& gp) { h.tell(gp, N, MORE); });
   check([&](GaussianProcess& gp) {  // of values so unlike the others that all are warped anew
@@ -99,6 +113,18 @@ void check_verbs(const hpo::GpConfig& c) {
   });
   check([&](GaussianProcess& gp) { gp.truncate(N - MORE); });
   check([&](GaussianProcess& gp) { predict(gp, probe); });
+  check([&](GaussianProcess& gp) {
+    std::vector<double> values(20 * 3);
+    gp.score({hpo::UtilityKind::log_ei}, probe, values.data());
+    gp.sample(probe, 3, {1, 2}, values.data());
+    for (const double value : values) CHECK(std::isfinite(value));
+  });
+  check([&](GaussianProcess& gp) {
+    const std::vector<double> theta = gp.theta();
+    std::vector<double> gradient(7);
+    CHECK(std::isfinite(gp.log_likelihood({theta.data(), 7}, gradient.data(), true)));
+    CHECK(std::isfinite(gp.incumbent()));
+  });
   check([&](GaussianProcess& gp) { gp.refit(); });
   check([&](GaussianProcess& gp) {
     std::vector<double> theta = gp.theta();
@@ -126,7 +152,7 @@ void check_pieces(const hpo::GpConfig& c) {
   auto undisturbed = make();
   undisturbed->finish_refit();
   const auto after = predict(*undisturbed, probe);
-  at_every_call(
+  at_many_calls(
       make,
       [&](GaussianProcess& gp) {
         for (int piece = 0; piece < 40; ++piece) gp.advance_refit(share);
@@ -135,6 +161,11 @@ void check_pieces(const hpo::GpConfig& c) {
         CHECK_THROWS(gp.finish_refit(), std::invalid_argument);
         CHECK(before == predict(gp, probe));
         gp.refit();
+        CHECK(after == predict(gp, probe));
+      },
+      [&](GaussianProcess& gp) {
+        CHECK(before == predict(gp, probe));
+        gp.finish_refit();
         CHECK(after == predict(gp, probe));
       });
 }
@@ -157,12 +188,18 @@ void check_beside_a_refit(const hpo::GpConfig& c) {
   undisturbed->finish_refit();
   const auto after = predict(*undisturbed, probe);
   const auto check = [&](auto&& verb) {
-    at_every_call(make, verb, [&](GaussianProcess& gp) {
-      CHECK(gp.n() == N);
-      CHECK(before == predict(gp, probe));
-      gp.finish_refit();
-      CHECK(after == predict(gp, probe));
-    });
+    auto other = make();
+    verb(*other);
+    const auto changed = predict(*other, probe);
+    at_many_calls(
+        make, verb,
+        [&](GaussianProcess& gp) {
+          CHECK(gp.n() == N);
+          CHECK(before == predict(gp, probe));
+          gp.finish_refit();
+          CHECK(after == predict(gp, probe));
+        },
+        [&](GaussianProcess& gp) { CHECK(changed == predict(gp, probe)); });
   };
   check([&](GaussianProcess& gp) {
     std::vector<double> Y(h.Y.begin(), h.Y.begin() + MORE);
@@ -180,7 +217,11 @@ TEST(memory_known_points_are_added_whole_or_not_at_all) {
   const hpo::Layout layout(points.arrays);
   for (const std::int64_t n : {0, 1, 2, 4, 7, 8, 15, 16, 31, 32, 63, 64}) {
     const double* u = points.points(n, 1).data;
-    at_every_call(
+    const auto check_known = [&](const hpo::KnownPoints& known) {
+      CHECK(known.n() == n + 1);
+      for (std::int64_t i = 0; i <= n; ++i) CHECK(known.contains(points.points(i, 1).data));
+    };
+    at_many_calls(
         [&] {
           auto known = std::make_unique<hpo::KnownPoints>(layout);
           for (std::int64_t i = 0; i < n; ++i) known->insert(points.points(i, 1).data);
@@ -193,11 +234,11 @@ TEST(memory_known_points_are_added_whole_or_not_at_all) {
         [&](hpo::KnownPoints& known) {
           CHECK(known.n() == n && !known.contains(u));
           known.insert(u);
-          CHECK(known.n() == n + 1);
-          for (std::int64_t i = 0; i <= n; ++i) CHECK(known.contains(points.points(i, 1).data));
+          check_known(known);
           known.truncate(0);
           CHECK(!known.contains(u));
-        });
+        },
+        check_known);
   }
 }
 
@@ -207,6 +248,28 @@ TEST(memory_exact_verbs) {
 
 TEST(memory_local_verbs) {
   check_verbs(local(1));
+}
+
+// The model near points with neighbours of their own.
+TEST(memory_local_neighbours_of_ones_own) {
+  constexpr std::int64_t n = 5200;
+  const History h(n + 2);
+  const auto probe = h.points(n, 2);
+  const std::vector<double> theta(7, -1.0);
+  const auto make = [&] {
+    auto gp = std::make_unique<GaussianProcess>(h.arrays, local(1));
+    gp->set_theta({theta.data(), 7}, 64);
+    h.tell(*gp, 0, n);
+    predict(*gp, h.points(0, 1));  // the model far from all
+    return gp;
+  };
+  const auto expected = predict(*make(), probe);
+  const auto same = [&](GaussianProcess& gp) { CHECK(expected == predict(gp, probe)); };
+  at_many_calls(make, [&](GaussianProcess& gp) { predict(gp, probe); }, same, same, 1);
+  const auto search = [&](GaussianProcess& gp) {
+    gp.maximise({hpo::UtilityKind::ucb, 10.0}, 2, h.points(1, 1), {3, 4}, h.points(5, 2), true);
+  };
+  at_many_calls(make, search, same, same, 1);
 }
 
 TEST(memory_where_the_model_becomes_another_one) {
