@@ -79,8 +79,9 @@ TEST(local_neighbours_of_ones_own) {
   constexpr std::int64_t n = 5200;
   const History h(n + 10);
   const hpo::Layout layout(h.arrays);
+  const hpo::Columns columns(layout);
   const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
-  hpo::Local model(hpo::Columns(layout), hpo::Kernel::matern52, true, theta, 64);
+  hpo::Local model(columns, hpo::Kernel::matern52, true, theta, 64);
   const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
   model.catch_up(rows, 2);
   CHECK(&model.near(rows, h.points(n, 1), 2) != &model.far());
