@@ -78,13 +78,15 @@ def measure(method: str, d: int, sizes: Sequence[int], least: int, scratch: str,
             steps = min(MOST_STEPS, max(least, interval(n + 1))) if method == "hpo_fast" else least
             # A second thread slows many a peer down.
             counts = [threads] if CURVES[method][1] == "ours" else sorted({1, threads})
-            blocks = []
-            try:
-                for count in counts:
-                    arguments = {"method": method, "n": n, "d": d, "steps": steps, "threads": count}
+            blocks, end = [], ""
+            for count in counts:
+                arguments = {"method": method, "n": n, "d": d, "steps": steps, "threads": count}
+                try:
                     blocks.append(call("hpo_fast_bench.parts.growth:one", arguments, count, MOST_SECONDS))
-            except ChildFailed as failed:
-                return {"points": points, "end": f"n = {n}: {str(failed)[-300:]}"}
+                except ChildFailed as failed:
+                    end = f"n = {n}: {str(failed)[-300:]}"
+            if not blocks:
+                return {"points": points, "end": end}
             path.write_text(json.dumps(min(blocks, key=lambda block: block["mean"])))
         points.append(json.loads(path.read_text()))
     return {"points": points, "end": ""}
@@ -126,8 +128,9 @@ PART = Part(
     "tell + ask and memory against the number of told trials",
     _units,
     _rows,
-    note="Mean of 20 tell + asks after the first ask, a peer's with one thread or all, whichever is faster; of ours, "
-    "of a whole refit interval, at most 1,000 trials or a minute, from the ask that begins the refit. Memory: the"
-    " peak of a process of its own above its imports. A curve ends where a step would take longer than a minute, "
-    "or a size longer than 15 with the telling of its history.",
+    note="Mean of 20 tell + asks after the first ask, or of as many as begin within a minute, a peer's with one thread "
+    "or all, whichever is faster; of hpo_fast, of a whole refit interval, at most 1,000 trials, from the ask that "
+    "begins the refit: from 30,000 told trials on it ends later. Memory: the peak of a process of its own above "
+    "its imports. A curve ends before the size at which a step is foretold to take longer than a minute, or where "
+    "one takes longer than 15 with the telling of its history.",
 )

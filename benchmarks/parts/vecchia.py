@@ -120,8 +120,8 @@ PART = Part(
     note="share: of the held-out points, at which the mean is off by less than 0.1 posterior standard deviations of "
     "the function, and the ratio of the standard deviations is within 0.9 to 1.1, both at the theta of the exact "
     "fit. Up to 5,000 observations up to 2,048 of them stand in the model as they are for all points, beyond "
-    "1,024; the rows beyond are for information: there the defaults answer with this model. Two fifths of the history "
-    "and half of the held-out points lie about the optimum. coverage: of central intervals of 50, 90 and 95 % by "
-    "held-out noisy values, and density: their mean log density, each side at the theta that it found; seconds: of "
-    "append and refit.",
+    "1,024. Rows of this table with n > 5,000 are for information; from 5,000 on the defaults answer with this "
+    "model. Two fifths of the history and half of the held-out points lie about the optimum. coverage: of central "
+    "intervals of 50, 90 and 95 % by held-out noisy values, and density: their mean log density, each side at the "
+    "theta that it found; seconds: of append and refit.",
 )

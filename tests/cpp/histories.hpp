@@ -30,6 +30,17 @@ inline std::vector<double> predict(hpo::GaussianProcess& gp, hpo::Mat<const doub
   return out;
 }
 
+// Whether the local model of the first n rows, theta -1 of the first `base`, has one of its own near these points.
+inline bool has_own_neighbours(const History& h, std::int64_t n, hpo::Mat<const double> points, std::int64_t base) {
+  const hpo::Layout layout(h.arrays);
+  const hpo::Columns columns(layout);
+  const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
+  hpo::Local model(columns, hpo::Kernel::matern52, true, theta, base);
+  const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
+  model.catch_up(rows, 2);
+  return &model.near(rows, points, 2) != &model.far();
+}
+
 inline hpo::GpConfig config(int threads) {
   hpo::GpConfig c;
   c.threads = threads;

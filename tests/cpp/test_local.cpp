@@ -78,14 +78,7 @@ TEST(local_search_in_mixed_spaces) {
 TEST(local_neighbours_of_ones_own) {
   constexpr std::int64_t n = 5200;
   const History h(n + 10);
-  const hpo::Layout layout(h.arrays);
-  const hpo::Columns columns(layout);
-  const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
-  hpo::Local model(columns, hpo::Kernel::matern52, true, theta, 64);
-  const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
-  model.catch_up(rows, 2);
-  CHECK(&model.near(rows, h.points(n, 1), 2) != &model.far());
-
+  CHECK(has_own_neighbours(h, n, h.points(n, 1), 64));
   GaussianProcess at_once(h.arrays, local(2)), gone(h.arrays, local(2));
   for (GaussianProcess* gp : {&at_once, &gone}) gp->set_theta({gp->theta().data(), 7}, 64);
   h.tell(at_once, 0, n);
