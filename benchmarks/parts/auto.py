@@ -21,7 +21,7 @@ from hpo_fast_bench.parts.acquisition import (
     ratios,
 )
 from hpo_fast_bench.parts.blocks import BLOCK_SECONDS, RUNS, cells
-from hpo_fast_bench.parts.loops import against_peer, interval, our_block, our_loop
+from hpo_fast_bench.parts.loops import against_peer, interval, our_block, our_loop, refits_within
 
 LEAST_RATIO = 1.0
 SIZES = [(10_000, 5), (10_000, 20)]
@@ -31,7 +31,7 @@ PEER_TRIALS = 200
 def measure(
     n: int, d: int, runs: int, trials: int, peer_trials: int, sample: int, efforts: Mapping[str, Effort], threads: int
 ) -> dict[str, Any]:
-    """Ours over the interval that begins with a refit; then some of its asks are graded, by two models."""
+    """Ours over a whole refit interval; then some of its asks are graded, by two models."""
     warm_blas()
     graded: dict[str, list[Any]] = {kind: [] for kind in efforts}
 
@@ -68,7 +68,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         everything += ratios(result["graded"]["vecchia"])
         for side in ("ours", "peer"):
             shown[f"best f {side}"] = median(b["best"] for b in result[side])
-        reached = bool(result["ratio"] >= LEAST_RATIO and shown["refits"] >= 1)
+        reached = bool(result["ratio"] >= LEAST_RATIO and shown["refits"] >= refits_within(n, interval(n + 1)))
         rows.append(Row(f"tell + ask, defaults, n = {n}, d = {d}", shown, f">= {LEAST_RATIO:g} x", reached))
     return [*rows, quality_row("all", everything)]
 
@@ -80,7 +80,7 @@ PART = Part(
     _rows,
     PACKAGES["optuna_tpe"],
     "optuna_tpe",
-    note="Ours: every trial of one refit interval, all of the refit's work inside the clock. EI: of the asked point "
+    note="Ours: every trial of one refit interval, all of its refits' work inside the clock. EI: of the asked point "
     f"under the model that asked it, relative to the best of two long searches, {SEARCHES_OF_MANY}; and, of one "
     "trial a run, the same under the exact Gaussian process with the same theta, the searches 4 times as long as "
     "ours. best f: the least noise-free value that the timed trials found, median of the runs.",

@@ -18,7 +18,7 @@ from hpo_fast_bench.rods import RATE_N, gemm_rate, normalised
 
 from hpo_fast import Study
 from hpo_fast.backends.base import EXACT_BELOW
-from hpo_fast.strategies.bayesian import SPREAD_OVER
+from hpo_fast.strategies._refits import shares
 
 MOST_SECONDS = {1000: 0.5, 5000: 5.0, 10_000: 20.0, 1_000_000: 10.0}  # normalised
 MOST_UNDER_WAY = 35.0
@@ -41,7 +41,7 @@ def told(
         session.add(columns, past.y)
         return session.study, 0, time.perf_counter() - began
     loop = Loop(session, past, 0, before_refit(n))
-    for _ in range(max(1, n // SPREAD_OVER)):  # all shares: the next ask ends the refit
+    for _ in range(max(1, shares(n))):  # all shares: the next ask ends the refit
         loop.step()
         loop.evaluate()
     session.tell(loop.told[-1])

@@ -14,7 +14,7 @@ from hpo_fast_bench.histories import history
 from hpo_fast_bench.methods import METHODS
 from hpo_fast_bench.parts import Part, Row, Unit
 from hpo_fast_bench.parts.blocks import figures, peer_threads
-from hpo_fast_bench.parts.loops import Loop, before_refit, interval
+from hpo_fast_bench.parts.loops import Loop, first_fit, interval
 from hpo_fast_bench.parts.memory import forget_peak, peak, resident
 
 SIZES = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -45,7 +45,7 @@ def one(method: str, n: int, d: int, steps: int, threads: int) -> dict[str, Any]
     forget_peak()  # that of making the history
     before = resident()
     with peer_threads(threads) if CURVES[method][1] != "ours" else nullcontext():
-        first = before_refit(n) if method == "hpo_fast" else None
+        first = first_fit(n) if method == "hpo_fast" else None
         loop = Loop(METHODS[method](past.space, 0, threads), past, 0, first)
         times = loop.timed(steps, BLOCK_SECONDS, 1)
     return {**figures(times), "bytes": peak() - before, "n": n, "threads": threads}
@@ -129,8 +129,8 @@ PART = Part(
     _units,
     _rows,
     note="Mean of 20 tell + asks after the first ask, or of as many as begin within a minute, a peer's with one thread "
-    "or all, whichever is faster; of hpo_fast, of a whole refit interval, at most 1,000 trials, from the ask that "
-    "begins the refit: from 30,000 told trials on it ends later. Memory: the peak of a process of its own above "
+    "or all, whichever is faster; of hpo_fast, of a whole refit interval, at most 1,000 trials, with all "
+    "refits that end in it. Memory: the peak of a process of its own above "
     "its imports. A curve ends before the size at which a step is foretold to take longer than a minute, or where "
     "one takes longer than 15 with the telling of its history.",
 )

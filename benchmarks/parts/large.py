@@ -12,7 +12,7 @@ from hpo_fast_bench.methods import METHODS
 from hpo_fast_bench.parts import Part, Row, Unit, size_of
 from hpo_fast_bench.parts.acquisition import SMALL, Effort, grade_some, longer, quality_row, ratios
 from hpo_fast_bench.parts.blocks import BLOCK_SECONDS, RUNS, figures, peer_threads
-from hpo_fast_bench.parts.loops import Loop, interval, our_block, our_loop
+from hpo_fast_bench.parts.loops import Loop, interval, our_block, our_loop, refits_within
 from hpo_fast_bench.rods import RATE_N, gemm_rate, normalised
 
 # n -> normalised seconds: of the mean over a whole refit interval, and of the longest single tell + ask
@@ -29,7 +29,7 @@ GRADED = {3000: (4, longer(20)), 10_000: (4, longer(4))}
 def measure(
     n: int, d: int, runs: int, trials: int, sample: int, effort: Effort, rate_n: int, threads: int, reference: bool
 ) -> dict[str, Any]:
-    """The interval that begins with a refit, timed as a whole; then some of its asks are graded.
+    """A whole refit interval is timed; then some of its asks are graded.
 
     Returns:
         The blocks of the runs, the rates of the BLAS beside them, and what was graded.
@@ -99,8 +99,11 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         if n in MOST_SECONDS:
             mean, most = MOST_SECONDS[n]
             target = f"mean < {mean} s, max < {most} s"
-            # A mean without its refit would flatter.
-            reached = shown["mean s, normalised"] < mean and shown["max s, normalised"] < most and shown["refits"] >= 1
+            # A mean without its refits would flatter.
+            due = refits_within(n, interval(n + 1))
+            reached = (
+                shown["mean s, normalised"] < mean and shown["max s, normalised"] < most and shown["refits"] >= due
+            )
         rows.append(Row(f"tell + ask, exact, n = {n}, d = {d}", shown, target, reached))
     return rows + [quality_row(f"n = {n}", found) for n, found in seen.items()]
 
@@ -110,10 +113,11 @@ PART = Part(
     'tell + ask of the exact Gaussian process (surrogate="exact") on long histories',
     _units,
     _rows,
-    note="Every trial from the ask that begins a refit to the one before the next: all of the refit's work lies inside "
-    "the clock. Seconds are also given normalised to a machine whose dgemm reaches 90 GFLOP/s at n = 3,000 with the "
-    "same threads (measured before and after). EI: of the asked point, relative to the best of two long searches, as "
-    "in the table of the acquisition; at 10,000 they are 4 instead of 20 times as long as ours, and the compiled "
+    note="Every trial after the ask that fitted theta to the bulk, until a tenth more were told: all of the work of "
+    "the three refits that are due meanwhile lies inside the clock. Seconds are also given normalised to a machine "
+    "whose dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured before and after). EI: of "
+    "the asked point, relative to the best of two long searches, as in the table of the acquisition; at 10,000 they "
+    "are 4 instead of 20 times as long as ours, and the compiled "
     "handle scores. Optuna GPSampler: the trials of a minute after its first ask, and the ratio of the seconds, in "
     "another process and with as many threads.",
 )

@@ -12,21 +12,33 @@ from hpo_fast_bench.histories import NOISE, History, history
 from hpo_fast_bench.methods import METHODS, OurSession, Session
 from hpo_fast_bench.parts.blocks import alternate, block, fastest, figures, peer_threads, seconds_by_threads
 
-from hpo_fast.strategies.bayesian import REFIT_ALWAYS, REFIT_GROWTH
+from hpo_fast.strategies._refits import NEAR_FROM, REFIT_ALWAYS, REFIT_GROWTH, is_due, shares
 
 
 def interval(n: int) -> int:
-    """Trials from one refit of ours, at n told ones, to the next."""
+    """Trials from one refit of ours, at n told ones, to the next; after a bulk, to the one that is due in any case."""
     m = 1
     while n + m > REFIT_ALWAYS and n + m < REFIT_GROWTH * n:
         m += 1
     return m
 
 
+def refits_within(n: int, trials: int) -> int:
+    """Refits of ours that end in so many timed trials of `our_loop`."""
+    if n < NEAR_FROM:
+        return 1
+    fitted, ends = n, 0
+    for told in range(n + 1, n + trials + 1):
+        if is_due(told, fitted, n):
+            fitted = told
+            ends += told + shares(told) <= n + trials
+    return ends
+
+
 def before_refit(n: int) -> int:
     """The most trials told at a refit such that the next one is due at n + 1, or at n."""
-    first = int((n + 1) / REFIT_GROWTH)
-    while REFIT_GROWTH * first > n + 1:  # rounding
+    first = n
+    while not is_due(n + 1, first, first):
         first -= 1
     return first
 
@@ -130,11 +142,16 @@ class Loop:
         return np.array([fit["theta"]]), int(fit["n"])
 
 
+def first_fit(n: int) -> int | None:
+    """`first` of a Loop of n told trials, so that its clock sees the refits that these trials of ours stand for."""
+    return before_refit(n) if n < NEAR_FROM else None
+
+
 def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") -> Loop:
     """The loop that is timed; the same arguments give the same trials, so others may look at them again.
 
-    The first timed ask begins a refit, so that all of its work falls into the `interval(n + 1)` trials that follow,
-    also where it is spread over many of them.
+    The `interval(n + 1)` trials that follow hold a refit, the first timed ask, or, where refits are spread, all those
+    between a bulk of the n and the first that would come without one.
 
     Args:
         n: told trials.
@@ -144,7 +161,7 @@ def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") 
         method: one of ours.
     """
     past = history(n, d, seed)
-    return Loop(METHODS[method](past.space, seed, threads), past, seed, before_refit(n))
+    return Loop(METHODS[method](past.space, seed, threads), past, seed, first_fit(n))
 
 
 def our_block(loop: Loop, trials: int) -> dict[str, Any]:

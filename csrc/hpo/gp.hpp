@@ -81,17 +81,19 @@ class GaussianProcess {
   void set_theta(Vec<const double> theta, std::int64_t fitted = 0);
   // Whether the model is the local one.
   bool is_local() const { return local_with(n()); }
-  // Plans a refit on the first n observations, does part of it, and, with what is left, moves theta.
-  void begin_refit(std::int64_t n);
+  // Plans a refit on the first n observations, or on so many of them that are nearest to the best, does part of it,
+  // and, with what is left, moves theta.
+  void begin_refit(std::int64_t n, std::int64_t nearest = 0);
   double advance_refit(double work);
   FitResult finish_refit();
   FitResult refit() {
     begin_refit(n());
     return finish_refit();
   }
-  double refit_work(std::int64_t n) const {
+  double refit_work(std::int64_t n, std::int64_t nearest = 0) const {
     const double rows = static_cast<double>(n), last = SINGLE_ROW * 2.0 * rows * rows * static_cast<double>(PANEL);
-    return Refit::usual_work(n) + (local_with(n) ? Local::usual_work(n) : 2.0 / 3.0 * cube(n) + last);
+    return Refit::usual_work(nearest > 0 ? std::min(n, nearest) : n) +
+           (local_with(n) ? Local::usual_work(n) : 2.0 / 3.0 * cube(n) + last);
   }
   double log_likelihood(Vec<const double> theta, double* gradient, bool prior);
   void predict(Mat<const double> U, double* mean, double* var, double* d_mean, double* d_var);
@@ -109,8 +111,10 @@ class GaussianProcess {
 
   // A refit under way: the fit, then the model under the theta that it found.
   struct Planned {
-    Planned(const Columns& columns, FitSettings settings, const Observed& all, std::vector<double> theta)
-        : n(all.U_nd.rows), fit(columns, std::move(settings), all, std::move(theta)), model(columns) {}
+    // data: of the first n rows, those that theta is fitted to.
+    Planned(std::int64_t n, const Columns& columns, FitSettings settings, const Observed& data,
+            std::vector<double> theta)
+        : n(n), fit(columns, std::move(settings), data, std::move(theta)), model(columns) {}
 
     std::int64_t n;
     Refit fit;

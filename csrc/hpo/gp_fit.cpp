@@ -10,6 +10,8 @@ namespace hpo {
 
 namespace {
 constexpr double INF = std::numeric_limits<double>::infinity();
+// A fit to those near the best is to be of one place, and not that of one lucky draw.
+constexpr std::int64_t BEST_OF_FIT = 4;
 }  // namespace
 
 void GaussianProcess::set_theta(Vec<const double> theta, std::int64_t fitted) {
@@ -67,10 +69,13 @@ double GaussianProcess::log_likelihood(Vec<const double> theta, double* gradient
   return prior && config_.prior ? value + prior_(b, full.data(), !config_.fixed_noise, gradient) : value;
 }
 
-void GaussianProcess::begin_refit(std::int64_t n) {
+void GaussianProcess::begin_refit(std::int64_t n, std::int64_t nearest) {
   if (n < 0 || n > this->n())
     throw std::invalid_argument("n must be between 0 and the " + std::to_string(this->n()) + " rows told, but got " +
                                 std::to_string(n) + "; fit to fewer rows");
+  if (nearest < 0)
+    throw std::invalid_argument("nearest must be a number of rows, or 0 for all, but got " + std::to_string(nearest) +
+                                "; leave it out");
   const std::int64_t b = layout_.b;
   FitSettings settings;
   settings.prior = config_.prior;
@@ -93,7 +98,16 @@ void GaussianProcess::begin_refit(std::int64_t n) {
   const Observed all{{U_.data(), n, d()}, used.w.data(),
                      known_.data(),       quantised({known_.begin(), known_.begin() + n}, used),
                      config_.kind,        config_.constant_mean};
-  next_ = std::make_unique<Planned>(columns_, std::move(settings), all, std::move(theta));
+  FitData near;
+  if (nearest > 0 && nearest < n) {
+    Embedding scales(columns_);
+    scales.reset(now_.theta.data());
+    Neighbours neighbours(scales);
+    for (std::int64_t i = 0; i < n; ++i) neighbours.append(U_.data() + i * d());
+    near = FitData(all, near_best(neighbours, all.U_nd, all.w_n, BEST_OF_FIT, nearest, n, config_.threads));
+  }
+  next_ =
+      std::make_unique<Planned>(n, columns_, std::move(settings), near.n() > 0 ? near.observed : all, std::move(theta));
   if (is_local()) next_->warp = std::move(warp);  // the model that follows begins with it
 }
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <unordered_set>
 #include <utility>
 
 namespace hpo {
@@ -16,24 +14,6 @@ Embedding scaled(const Columns& columns, const std::vector<double>& theta) {
   Embedding embedding(columns);
   embedding.reset(theta.data());
   return embedding;
-}
-
-// Of each point the nearest row, then the second nearest, up to `count` that are not in `without` (sorted): points that
-// lie close share most of theirs.
-std::vector<std::int64_t> in_turn(const std::vector<std::vector<std::int64_t>>& nearest, std::int64_t count,
-                                  const std::vector<std::int64_t>& without) {
-  std::unordered_set<std::int64_t> taken;
-  std::vector<std::int64_t> rows;
-  std::size_t most = 0;
-  for (const auto& of_one : nearest) most = std::max(most, of_one.size());
-  for (std::size_t rank = 0; rank < most; ++rank)
-    for (const auto& of_one : nearest) {
-      if (static_cast<std::int64_t>(rows.size()) == count) return rows;
-      if (rank < of_one.size() && !std::binary_search(without.begin(), without.end(), of_one[rank]) &&
-          taken.insert(of_one[rank]).second)
-        rows.push_back(of_one[rank]);
-    }
-  return rows;
 }
 
 // What fails in sums over many rows is the fault of no single one.
@@ -149,29 +129,10 @@ void Local::take_new(const Rows& data, int threads) {
   weigh(far_, threads);
 }
 
-// The points of the smallest values among the rows before the tail.  O(n).
-std::vector<double> Local::best_told(const Rows& data) const {
-  std::vector<std::int64_t> rows(summed_);
-  std::iota(rows.begin(), rows.end(), 0);
-  const std::int64_t count = std::min(BEST, summed_);
-  std::partial_sort(rows.begin(), rows.begin() + count, rows.end(), [&](std::int64_t i, std::int64_t j) {
-    return data.w_n[i] < data.w_n[j] || (data.w_n[i] == data.w_n[j] && i < j);
-  });
-  std::vector<double> U;
-  for (std::int64_t i = 0; i < count; ++i)
-    U.insert(U.end(), data.U_nd.row(rows[i]), data.U_nd.row(rows[i]) + data.U_nd.cols);
-  return U;
-}
-
 // In order, the rows near the best told.
 std::vector<std::int64_t> Local::near_best(const Rows& data, int threads) const {
-  const std::vector<double> best = best_told(data);
-  const std::int64_t count = static_cast<std::int64_t>(best.size()) / data.U_nd.cols;
   const std::int64_t most = summed_ > MORE_UNTIL ? NEAR_BEST : MORE_NEAR_BEST;
-  std::vector<std::int64_t> rows =
-      in_turn(neighbours_.nearest({best.data(), count, data.U_nd.cols}, most, summed_, threads), most, {});
-  std::sort(rows.begin(), rows.end());
-  return rows;
+  return hpo::near_best(neighbours_, data.U_nd, data.w_n, BEST, most, summed_, threads);
 }
 
 // The neighbours of these points that are not near the best.  None where the rows near the best are common.

@@ -103,7 +103,6 @@ class Local {
   std::vector<std::vector<double>> pending_;
 
   void take_new(const Rows& data, int threads);
-  std::vector<double> best_told(const Rows& data) const;
   std::vector<std::int64_t> near_best(const Rows& data, int threads) const;
   std::vector<std::int64_t> own(Mat<const double> points, int threads) const;
   void given(Model& model, std::vector<std::int64_t> rows, const Rows& data, int threads);

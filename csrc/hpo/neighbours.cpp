@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <unordered_set>
 #include <utility>
 
 #include "hpo/pool.hpp"
@@ -95,6 +97,36 @@ std::vector<std::vector<std::int64_t>> Neighbours::nearest(Mat<const double> Q, 
     }
   }
   return found;
+}
+
+std::vector<std::int64_t> in_turn(const std::vector<std::vector<std::int64_t>>& nearest, std::int64_t count,
+                                  const std::vector<std::int64_t>& without) {
+  std::unordered_set<std::int64_t> taken;
+  std::vector<std::int64_t> rows;
+  std::size_t most = 0;
+  for (const auto& of_one : nearest) most = std::max(most, of_one.size());
+  for (std::size_t rank = 0; rank < most; ++rank)
+    for (const auto& of_one : nearest) {
+      if (static_cast<std::int64_t>(rows.size()) == count) return rows;
+      if (rank < of_one.size() && !std::binary_search(without.begin(), without.end(), of_one[rank]) &&
+          taken.insert(of_one[rank]).second)
+        rows.push_back(of_one[rank]);
+    }
+  return rows;
+}
+
+std::vector<std::int64_t> near_best(const Neighbours& neighbours, Mat<const double> U_nd, const double* w_n,
+                                    std::int64_t best, std::int64_t count, std::int64_t until, int threads) {
+  std::vector<std::int64_t> rows(until);
+  std::iota(rows.begin(), rows.end(), std::int64_t{0});
+  best = std::min(best, until);
+  std::partial_sort(rows.begin(), rows.begin() + best, rows.end(),
+                    [&](std::int64_t i, std::int64_t j) { return w_n[i] < w_n[j] || (w_n[i] == w_n[j] && i < j); });
+  std::vector<double> U;
+  for (std::int64_t i = 0; i < best; ++i) U.insert(U.end(), U_nd.row(rows[i]), U_nd.row(rows[i]) + U_nd.cols);
+  rows = in_turn(neighbours.nearest({U.data(), best, U_nd.cols}, count, until, threads), count, {});
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
 }  // namespace hpo

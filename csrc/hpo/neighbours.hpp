@@ -40,4 +40,14 @@ class Neighbours {
   std::vector<char> excluded_;
 };
 
+// Of each point the nearest row, then the second nearest, up to `count` that are not in `without` (sorted): points that
+// lie close share most of theirs.
+std::vector<std::int64_t> in_turn(const std::vector<std::vector<std::int64_t>>& nearest, std::int64_t count,
+                                  const std::vector<std::int64_t>& without);
+
+// In order, `count` of the first `until` rows, in turn the nearest to each of the `best` among them whose values are
+// the smallest, of equal ones the first.  O(until).
+std::vector<std::int64_t> near_best(const Neighbours& neighbours, Mat<const double> U_nd, const double* w_n,
+                                    std::int64_t best, std::int64_t count, std::int64_t until, int threads);
+
 }  // namespace hpo

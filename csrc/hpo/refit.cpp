@@ -17,37 +17,43 @@ constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
 // anywhere falls behind the start again.
 constexpr double NEXT_STEP = 0.25;
 constexpr double INF = std::numeric_limits<double>::infinity();
-}  // namespace
 
-FitData::FitData(const Observed& all, std::int64_t count) {
+// `count` of all rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
+std::vector<std::int64_t> some(const Observed& all, std::int64_t count) {
   const std::int64_t rows = all.U_nd.rows;
   const double* value = all.w_n;
-  std::vector<char> taken(rows, count >= rows);
-  if (count < rows) {
-    std::int64_t left = count;
-    const auto take = [&](std::int64_t row) {
-      if (left > 0 && !taken[row]) taken[row] = 1, --left;
-    };
-    std::vector<std::int64_t> best(rows);
-    std::iota(best.begin(), best.end(), std::int64_t{0});
-    std::partial_sort(best.begin(), best.begin() + count / 4, best.end(), [&](std::int64_t i, std::int64_t j) {
-      return value[i] < value[j] || (value[i] == value[j] && i < j);
-    });
-    for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
-    for (std::int64_t i = 0; i < count / 4; ++i) take(rows - 1 - i);
-    std::vector<std::int64_t> rest;
-    for (std::int64_t i = 0; i < rows; ++i)
-      if (!taken[i]) rest.push_back(i);
-    const std::int64_t spread = left;
-    for (std::int64_t i = 0; i < spread; ++i) take(rest[i * static_cast<std::int64_t>(rest.size()) / spread]);
-  }
-  for (std::int64_t i = 0; i < rows; ++i) {
-    if (!taken[i]) continue;
+  std::vector<std::int64_t> best(rows);
+  std::iota(best.begin(), best.end(), std::int64_t{0});
+  if (count >= rows) return best;
+  std::vector<char> taken(rows, 0);
+  std::int64_t left = count;
+  const auto take = [&](std::int64_t row) {
+    if (left > 0 && !taken[row]) taken[row] = 1, --left;
+  };
+  std::partial_sort(best.begin(), best.begin() + count / 4, best.end(), [&](std::int64_t i, std::int64_t j) {
+    return value[i] < value[j] || (value[i] == value[j] && i < j);
+  });
+  for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
+  for (std::int64_t i = 0; i < count / 4; ++i) take(rows - 1 - i);
+  std::vector<std::int64_t> rest, out;
+  for (std::int64_t i = 0; i < rows; ++i)
+    if (!taken[i]) rest.push_back(i);
+  const std::int64_t spread = left;
+  for (std::int64_t i = 0; i < spread; ++i) take(rest[i * static_cast<std::int64_t>(rest.size()) / spread]);
+  for (std::int64_t i = 0; i < rows; ++i)
+    if (taken[i]) out.push_back(i);
+  return out;
+}
+}  // namespace
+
+FitData::FitData(const Observed& all, std::int64_t count) : FitData(all, some(all, count)) {}
+
+FitData::FitData(const Observed& all, const std::vector<std::int64_t>& rows) : observed(all) {
+  for (const std::int64_t i : rows) {
     U.insert(U.end(), all.U_nd.row(i), all.U_nd.row(i) + all.U_nd.cols);
-    w.push_back(value[i]);
+    w.push_back(all.w_n[i]);
     known.push_back(all.known_n[i]);
   }
-  observed = all;
   observed.U_nd = {U.data(), n(), all.U_nd.cols};
   observed.w_n = w.data();
   observed.known_n = known.data();

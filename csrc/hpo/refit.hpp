@@ -31,6 +31,8 @@ struct FitData {
   FitData() = default;
   // `count` of all rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
   FitData(const Observed& all, std::int64_t count);
+  // These rows.
+  FitData(const Observed& all, const std::vector<std::int64_t>& rows);
 
   std::int64_t n() const { return static_cast<std::int64_t>(w.size()); }
 };

@@ -138,9 +138,9 @@ cdef extern from "hpo/gp.hpp" namespace "hpo" nogil:
         void append(Mat[const double], Vec[const double], Vec[const double]) except +hpo_translate
         void truncate(int64_t) except +hpo_translate
         void set_theta(Vec[const double], int64_t) except +hpo_translate
-        void begin_refit(int64_t) except +hpo_translate
+        void begin_refit(int64_t, int64_t) except +hpo_translate
         double advance_refit(double) except +hpo_translate
-        double refit_work(int64_t)
+        double refit_work(int64_t, int64_t)
         FitResult finish_refit() except +hpo_translate
         FitResult refit() except +hpo_translate
         double log_likelihood(Vec[const double], double*, cbool) except +hpo_translate
@@ -362,10 +362,10 @@ cdef class GaussianProcess:
         with self.alone(), nogil:
             self.gp.get().truncate(keep)
 
-    def begin_refit(self, n):
-        cdef int64_t rows = _rows(n)
+    def begin_refit(self, n, nearest=0):
+        cdef int64_t rows = _rows(n), some = _rows(nearest)
         with self.alone(), nogil:
-            self.gp.get().begin_refit(rows)
+            self.gp.get().begin_refit(rows, some)
 
     def advance_refit(self, work):
         cdef double budget = work
@@ -374,8 +374,8 @@ cdef class GaussianProcess:
             done = self.gp.get().advance_refit(budget)
         return done
 
-    def refit_work(self, n):
-        return self.gp.get().refit_work(n)
+    def refit_work(self, n, nearest=0):
+        return self.gp.get().refit_work(n, nearest)
 
     def finish_refit(self):
         cdef FitResult result

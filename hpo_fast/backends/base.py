@@ -221,15 +221,21 @@ class Surrogate(Protocol):
         Cost: O(n^3) an evaluation, some 20 to 100 of them; of the local model O(n m^2) besides.
         """
 
-    def begin_refit(self, n: int) -> None:
+    def begin_refit(self, n: int, nearest: int = 0) -> None:
         """Plans a refit on the first n observations; theta stays as it is until `finish_refit`.
+
+        Args:
+            n: of the observations told.
+            nearest: fit to so many of these n alone, if there are more: in turn the nearest to each of the 4 whose
+                values are the smallest, of equal ones the first, by r2 in single precision under theta as it is, of
+                equal ones the first. Their values are those of the warp of all n. 0: fit to all n.
 
         What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
         in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, by a `truncate` to fewer
         than n, and by an `advance_refit` or `finish_refit` that fails.
 
         Raises:
-            ValueError: n is not between 0 and self.n.
+            ValueError: n is not between 0 and self.n, or nearest < 0.
 
         Cost: O(n d).
         """
@@ -249,8 +255,8 @@ class Surrogate(Protocol):
             MemoryError: the plan is dropped then, and the model that answers is as it was.
         """
 
-    def refit_work(self, n: int) -> float:
-        """Floating-point operations of a usual refit on n observations, the new factor included."""
+    def refit_work(self, n: int, nearest: int = 0) -> float:
+        """Floating-point operations of a usual refit, as `begin_refit` plans it, the new factor included."""
 
     def finish_refit(self) -> Fit:
         """Does what is left of the refit that was planned, and moves theta.

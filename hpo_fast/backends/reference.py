@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from hpo_fast.backends.base import EXACT_BELOW, KERNELS, PI_MARGIN, SURROGATES, Array, Fit, Maximum, Utility
 from hpo_fast.backends.reference_kernel import Kernel
-from hpo_fast.backends.reference_local import Local
+from hpo_fast.backends.reference_local import Local, by_distance, in_turn
 from hpo_fast.backends.reference_posterior import Posterior, condition
 from hpo_fast.backends.reference_search import Evaluate, Search
 from hpo_fast.backends.reference_utility import LOG_2PI, utility_value
@@ -23,6 +23,7 @@ from hpo_fast.errors import NumericalError
 from hpo_fast.space.layout import Layout
 
 BEST, OPTIMISM = 50, 2.0  # told points, and standard deviations, that the value to improve on is taken from
+BEST_OF_FIT = 4  # told points that a refit to the nearest is about
 NOISE_MODE = -5.0  # ln of the mode of LogNormal(-4, 1)
 LENGTHSCALE_MODE = float(np.exp(np.sqrt(2.0) - 3.0))  # 0.205: the mode of LogNormal(sqrt 2, sqrt 3)
 # Below 0.025 a length scale sees no neighbour; a noise of 1e-6 is a standard deviation of 0.1 % of the values' spread.
@@ -249,22 +250,29 @@ class GaussianProcess:
         self.begin_refit(self.n)
         return self.finish_refit()
 
-    def begin_refit(self, n: int) -> None:
-        """Plans a refit on the first n observations."""
+    def begin_refit(self, n: int, nearest: int = 0) -> None:
+        """Plans a refit on the first n observations, or those nearest to the best of them."""
         if not 0 <= n <= self.n:
             raise ValueError(f"n must be between 0 and the {self.n} rows told, but got {n}; fit to fewer rows")
+        if nearest < 0:
+            raise ValueError(f"nearest must be a number of rows, or 0 for all, but got {nearest}; leave it out")
         part = copy.copy(self)  # a verb makes new arrays, so that the two share none that changes
         part._surrogate = "exact"
         part._renew(self._U[:n], self._y[:n], self._known[:n], self._theta, n)
+        if 0 < nearest < n:  # what the likelihood reads
+            best = part._U[np.argsort(part._w, kind="stable")[:BEST_OF_FIT]]
+            found = [by_distance(self._kernel, self._theta, part._U, u[None, :])[:nearest].tolist() for u in best]
+            rows = sorted(in_turn(found, nearest, []))
+            part._U, part._w, part._known = part._U[rows], part._w[rows], part._known[rows]
         self._planned = part
 
     def advance_refit(self, work: float) -> float:
         """Does nothing: the reference works in one step."""
         return 0.0
 
-    def refit_work(self, n: int) -> float:
-        """Some 60 evaluations of the likelihood."""
-        return 60.0 * n**3
+    def refit_work(self, n: int, nearest: int = 0) -> float:
+        """Some 60 evaluations of the likelihood, and the new factor."""
+        return 60.0 * (min(n, nearest) if nearest else n) ** 3 + n**3
 
     def finish_refit(self) -> Fit:
         """Does the refit that was planned."""

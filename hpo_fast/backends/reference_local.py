@@ -114,7 +114,7 @@ class Local:
         """Those nearest to the rows of the smallest values, of equal ones the first."""
         before = self._w[: len(self._U) - len(self._tail)]
         most = NEAR_BEST if len(before) > MORE_UNTIL else MORE_NEAR_BEST
-        return self._in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], most), most, [])
+        return in_turn(self._nearest(self._U[np.argsort(before, kind="stable")[:BEST]], most), most, [])
 
     def _own(self, points: Array) -> list[int]:
         """The neighbours of `points` that are not near the best; none of those near which these are common."""
@@ -125,13 +125,7 @@ class Local:
             common = len(set(rows) & set(best))
             if AT_LEAST * common < len(rows) or 2 * common * tail < least * len(rows):
                 nearest.append(rows)
-        return self._in_turn(nearest, OWN, best)
-
-    def _in_turn(self, nearest: list[list[int]], count: int, without: list[int]) -> list[int]:
-        """The nearest row of each point, then the second nearest, up to `count` that are not in `without`."""
-        taken = set(without)
-        found = dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank)
-        return [row for row in found if row is not None and row not in taken][:count]
+        return in_turn(nearest, OWN, best)
 
     def _as_they_are(self, rows: list[int]) -> Rows:
         return np.concatenate([np.array(sorted(rows), dtype=np.intp), self._tail])
@@ -189,26 +183,34 @@ class Local:
     def _nearest(self, points: Array, count: int) -> list[list[int]]:
         """Of each point the `count` nearest of the rows before the tail."""
         tail = len(self._U) - len(self._tail)
-        found = (self._by_distance(point[None, :]) for point in points)
-        return [rows[rows < tail][:count].tolist() for rows in found]
+        found = (by_distance(self._kernel, self._theta, self._U[:tail], point[None, :]) for point in points)
+        return [rows[~self._is_inducing[rows]][:count].tolist() for rows in found]
 
-    def _by_distance(self, point: Array) -> Rows:
-        """All rows that are no inducing ones, the nearest to `point` (1, d) first, in single precision."""
-        kernel, single = self._kernel, np.float32
-        r2 = np.zeros(len(self._U), dtype=single)
-        numbers = [j for j in range(kernel.layout.b) if kernel.layout.kind[j] != CATEGORICAL]
-        with np.errstate(over="ignore", invalid="ignore"):  # what is so far away is no neighbour
-            for j in numbers:
-                inverse, c = np.exp(-self._theta[j]), kernel.columns[j]
-                step = (embedded(self._U[:, c])[0] * inverse).astype(single)
-                step -= (embedded(point[:, c])[0] * inverse).astype(single)
-                r2 += step * step
-        for j in range(kernel.layout.b):  # what differs or does not
-            inverse, c = np.exp(-self._theta[j]), kernel.columns[j]
-            if j in numbers:
-                part, differs = 0.25, np.isnan(self._U[:, c]) != np.isnan(point[:, c])
-            else:
-                part, differs = 1.0, kernel.block_distance(j, self._U, point)[:, 0] > 0.0
-            r2 += np.where(differs, single(part * inverse * inverse), single(0.0))
-        order = np.argsort(r2, kind="stable")
-        return order[np.isfinite(r2[order]) & ~self._is_inducing[order]]
+
+def in_turn(nearest: list[list[int]], count: int, without: list[int]) -> list[int]:
+    """The nearest row of each point, then the second nearest, up to `count` that are not in `without`."""
+    taken = set(without)
+    found = dict.fromkeys(row for rank in zip_longest(*nearest) for row in rank)
+    return [row for row in found if row is not None and row not in taken][:count]
+
+
+def by_distance(kernel: Kernel, theta: Array, U: Array, point: Array) -> Rows:
+    """The rows of U (n, d), the nearest to `point` (1, d) first, in single precision."""
+    single = np.float32
+    r2 = np.zeros(len(U), dtype=single)
+    numbers = [j for j in range(kernel.layout.b) if kernel.layout.kind[j] != CATEGORICAL]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is so far away is no neighbour
+        for j in numbers:
+            inverse, c = np.exp(-theta[j]), kernel.columns[j]
+            step = (embedded(U[:, c])[0] * inverse).astype(single)
+            step -= (embedded(point[:, c])[0] * inverse).astype(single)
+            r2 += step * step
+    for j in range(kernel.layout.b):  # what differs or does not
+        inverse, c = np.exp(-theta[j]), kernel.columns[j]
+        if j in numbers:
+            part, differs = 0.25, np.isnan(U[:, c]) != np.isnan(point[:, c])
+        else:
+            part, differs = 1.0, kernel.block_distance(j, U, point)[:, 0] > 0.0
+        r2 += np.where(differs, single(part * inverse * inverse), single(0.0))
+    order = np.argsort(r2, kind="stable")
+    return order[np.isfinite(r2[order])]

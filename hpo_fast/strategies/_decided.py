@@ -25,7 +25,8 @@ class Decided:
     first_theta: FloatArray
     d: int
     fixed_noise: bool
-    fit_n: int = 0  # observations of the newest refit
+    fit_n: int = 0  # observations told at the newest refit
+    to_all_n: int = 0  # and at the newest one that took all of them
     fit_number: int = -1  # the trial that paid for it
     fitted: tuple[float, ...] | None = None
     # Refits under way: the trial that began it, the observations then, and the asks that did a share of it.
@@ -41,6 +42,7 @@ class Decided:
     def after(self, numbers: Sequence[int] | IntArray, notes: Sequence[Mapping[str, Any]]) -> Decided:
         """Reads notes; the refit on most observations wins, the optima of the latest trial, whoever told them when."""
         fit_n, fit_number, theta = self.fit_n, self.fit_number, self.fitted
+        to_all_n = self.to_all_n
         begun = {(number, n): shares for number, n, shares in self.begun}
         optima_number, optima = self.optima_number, self.optima
         p = len(self.first_theta)
@@ -53,6 +55,8 @@ class Decided:
                 fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
                 if self.fixed_noise:  # the note may be from a strategy that inferred the noise
                     theta = (*theta[:-1], float(self.first_theta[-1]))
+            if fit is not None and "nearest" not in fit:
+                to_all_n = max(to_all_n, int(fit["n"]))
             if "refit" in note:
                 refit = note["refit"]
                 one = int(refit.get("number", number)), int(refit["n"])
@@ -65,6 +69,7 @@ class Decided:
         return replace(
             self,
             fit_n=fit_n,
+            to_all_n=to_all_n,
             fit_number=fit_number,
             fitted=theta,
             begun=under_way,

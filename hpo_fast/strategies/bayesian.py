@@ -15,6 +15,7 @@ from hpo_fast.backends import BACKENDS, gaussian_process, read_threads
 from hpo_fast.backends.base import BETA, EXACT_BELOW, KERNELS, SURROGATES, UTILITIES, Fit, Utility
 from hpo_fast.errors import NumericalError, StrategyError
 from hpo_fast.space.values import plain
+from hpo_fast.strategies import _refits as refits
 from hpo_fast.strategies._decided import Decided
 from hpo_fast.strategies._initial import InitialDesign, few_points
 from hpo_fast.strategies._seen import AnyOf, Seen, SeenExactly
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("hpo_fast")
 
-REFIT_ALWAYS = 64  # up to so many observations every ask fits theta if anything is new: it moves, and it costs little
-REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
-# From so many observations on the work of a refit, about 0.1 s here and 8 s at 10,000, is spread over the n / 16 asks
-# that follow, two thirds of the way to the next one, so that none of them waits for it.
-SPREAD_FROM = 1000
-SPREAD_OVER = 16
-SPREAD_GROWTH = 1.5  # unless so many came at once that theta may be of no use for them
 MOST_INITIAL = 10  # points of the default initial design; with 20 parameters, d + 1 would be a third of a usual budget
 MOST_OPTIMA = 4  # optima handed to the next ask; more than the few best are seldom climbed to again
 OPTIMA_DIGITS = 6  # rounded before use, so that the note is short and a resumed study starts from the same numbers
@@ -73,15 +67,19 @@ class BayesianOptimization(Strategy):
     trial's note and a warning in the log of "hpo_fast" say why.
 
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
-    number grew by 10 %. From 1,000 observations on, such a refit is spread over the next n / 16 asks, while the model
-    answers as it was; only a bulk of trials that is half as many as there were is fitted at once.
+    number grew by 10 %. A bulk of trials, half as many as there were or more, is fitted at once. From 1,000
+    observations on other refits take those nearest to the best alone, 16 a parameter, 128 to 512 in all, so that the
+    model is of the place where the search is. They come earlier after a bulk, when a 64th of it was told, 32 to 128
+    trials, then twice, four times and so on as many; and each is spread over the next n / 128 asks, at most 64, while
+    the model answers as it was.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
     ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
     why, whenever that changes.
     A trial's note holds which of the two answered, as `surrogate`, and what was decided with effort for it: `fit` (when
-    a refit came to its end: theta, the number n of observations that it was fitted to, and the log likelihood in nats
-    of all that were told by then, of the local model of those that it sums up), `refit` (while one is under way:
+    a refit came to its end: theta, the number n of observations told when it began, how many of these it was fitted to
+    where not all, as `nearest`, and the log likelihood in nats of all that were told when it ended, of the local model
+    of those that it sums up), `refit` (while one is under way:
     its number of observations, after its first ask also the trial that began it and the shares done) and `optima`,
     beside `mean` and `sd`, the model's expectation in the units of the objective (minimised), and `acquisition`, the
     value that made the point the best one.
@@ -103,8 +101,8 @@ class BayesianOptimization(Strategy):
     Raises:
         StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
 
-    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, and the refits, O(n^3) each up to n = 2,560,
-    the same beyond, and O(n^3) for the new factor. Of many observations: O(d) a tell, O(n d) an ask.
+    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, O(n^3) a refit, most of it for the new
+    factor. Of many observations: O(d) a tell, O(n d) an ask.
     Reference: Jones, Schonlau and Welch 1998 (expected improvement); Ament et al. 2023, arXiv 2310.20708 (log EI);
     Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales); Vecchia 1988 and Snelson and Ghahramani
     2007 (the model of many observations).
@@ -238,10 +236,10 @@ class BayesianOptimization(Strategy):
             self._handle.set_theta(theta, decided.fit_n)
             self._fitted_n = decided.fit_n
 
-    def _fitted(self, n: int, fit: Fit | None) -> dict[str, Any]:
-        """The note of a refit on n observations that has just come to its end; None: it failed, and theta stayed."""
+    def _fitted(self, n: int, nearest: int, fit: Fit | None) -> dict[str, Any]:
+        """The note of a refit at n observations that has just come to its end; None: it failed, and theta stayed."""
         self._fitted_n = n
-        note = {"n": n, "theta": self._handle.theta[0].tolist()}
+        note = {"n": n, "theta": self._handle.theta[0].tolist(), **({"nearest": nearest} if nearest else {})}
         return note if fit is None else {**note, "log_likelihood": _finite(float(fit.log_likelihood[0]))}
 
     def _exact_below(self) -> int:
@@ -342,18 +340,18 @@ class BayesianOptimization(Strategy):
         handle = self._handle
         n = handle.n
         newest = max([decided.fit_n, *(rows for _, rows, _ in decided.begun)])
-        bulk = n > REFIT_ALWAYS and n > SPREAD_GROWTH * newest
+        bulk = refits.is_bulk(n, newest)
         if decided.begun and not bulk:
             first, rows, shares = decided.begun[0]
             note["refit"] = {"n": rows, "number": first, "share": shares + 1}
             self._advance((first, rows), shares + 1, note)
-        elif n > decided.fit_n and (n <= REFIT_ALWAYS or n >= REFIT_GROWTH * decided.fit_n):
-            if n < SPREAD_FROM:
+        elif refits.is_due(n, decided.fit_n, decided.to_all_n):
+            if n < refits.NEAR_FROM:
                 self._plan = None
-                note["fit"] = self._fitted(n, handle.refit())
+                note["fit"] = self._fitted(n, 0, handle.refit())
             elif bulk:
                 handle.begin_refit(n)
-                self._finish(n, note)
+                self._finish(n, 0, note)
             else:
                 note["refit"] = {"n": n}
                 self._advance((number, n), 1, note)
@@ -365,19 +363,19 @@ class BayesianOptimization(Strategy):
         """
         handle = self._handle
         n = begun[1]
+        nearest, of = refits.nearest(n, len(self._first_theta[0]) - 2), refits.shares(n)
         if self._plan != begun:
-            handle.begin_refit(n)
+            handle.begin_refit(n, nearest)
             self._plan, self._shares = begun, 0
-        of = n // SPREAD_OVER
         if min(due, of) > self._shares:
             self._plan = None  # should memory end here, the handle drops it
-            handle.advance_refit(handle.refit_work(n) * (min(due, of) - self._shares) / of)
+            handle.advance_refit(handle.refit_work(n, nearest) * (min(due, of) - self._shares) / of)
             self._plan, self._shares = begun, min(due, of)
         if due > of:
-            self._finish(n, note)
+            self._finish(n, nearest, note)
 
-    def _finish(self, n: int, note: dict[str, Any]) -> None:
-        """Ends the refit on n observations that was begun, with all that is left of its work."""
+    def _finish(self, n: int, nearest: int, note: dict[str, Any]) -> None:
+        """Ends the refit at n observations that was begun, with all that is left of its work."""
         handle = self._handle
         self._plan, fit = None, None
         try:
@@ -386,7 +384,7 @@ class BayesianOptimization(Strategy):
             note["reason"] = str(error)  # theta stays as it was until the next refit, as if it had been fitted to these
             _log.warning("BayesianOptimization: a refit on %s observations failed: %s", f"{n:,}", error)
             handle.set_theta(handle.theta, n)
-        note["fit"] = self._fitted(n, fit)
+        note["fit"] = self._fitted(n, nearest, fit)
 
     @property
     def done(self) -> bool:

@@ -510,23 +510,60 @@ class BackendContract:
         """Whatever is told meanwhile, and in whatever steps the work is done."""
         space = self.spaces()["mixed"]
         U, Y = history(space, 900, 5)
-        for n, more in ((40, 5), (300, 100), (800, 100)):
+        for n, more, nearest in ((40, 5, 0), (40, 5, 25), (300, 100, 0), (300, 100, 270), (800, 100, 0)):
             alone = self.make(space.layout)
             alone.append(U[:n], Y[:n])
-            theta = alone.refit().theta
+            alone.begin_refit(n, nearest)
+            theta = alone.finish_refit().theta
             alone.append(U[n : n + more], Y[n : n + more])
             for parts in (1, 7):
                 handle, before = self.make(space.layout), self.make(space.layout)
                 handle.append(U[:n], Y[:n])
-                handle.begin_refit(n)
+                handle.begin_refit(n, nearest)
                 for part in np.array_split(np.arange(n, n + more), parts):
                     handle.append(U[part], Y[part])
-                    handle.advance_refit(handle.refit_work(n) / 10)
+                    handle.advance_refit(handle.refit_work(n, nearest) / 10)
                 before.append(U[: n + more], Y[: n + more])
                 self.assert_same_state(handle, before, space, "while a refit is prepared")
                 handle.finish_refit()
                 assert np.array_equal(handle.theta, theta), f"{parts} parts gave another theta"
                 self.assert_same_state(handle, alone, space, "after a planned refit")
+
+    def test_a_refit_to_the_nearest(self) -> None:
+        """Of each of the four best in turn, all by the length scales that the handle has."""
+        layout = self.spaces()["floats"].layout
+        U, Y = history(self.spaces()["floats"], 120, 3)
+        Y[7] = Y[11] = Y.min() - 1.0  # equal ones, and a failed trial among their neighbours
+        Y[int(np.argsort(np.sum((U - U[7]) ** 2, axis=1))[1])] = np.inf
+        scales = np.linspace(-2.0, 1.0, layout.b)
+        theta = np.array([[*scales, 0.0, -4.0]])
+        order = np.argsort(Y[:, 0], kind="stable")[:4]
+        near = [np.argsort(np.sum(((U - U[i]) / np.exp(scales)) ** 2, axis=1), kind="stable") for i in order]
+        rows = sorted(list(dict.fromkeys(np.stack(near, axis=1).ravel().tolist()))[:30])
+        values = np.where(np.isfinite(Y), Y, np.max(Y[np.isfinite(Y)]))
+        expected = self.make(layout, standardise=False)
+        expected.append(U[rows], values[rows])
+        handle = self.make(layout, standardise=False)
+        handle.append(U, Y)
+        for one in (expected, handle):
+            one.set_theta(theta)
+        handle.begin_refit(120, 30)
+        found = handle.finish_refit().theta
+        np.testing.assert_allclose(found, expected.refit().theta, rtol=1e-9)
+        handle.set_theta(theta)
+        assert not np.allclose(handle.refit().theta, found, rtol=1e-2), "all rows tell the same as 30"
+        for nearest in (120, 1000):  # no more than there are: all
+            handle.set_theta(theta)
+            handle.begin_refit(120, nearest)
+            limited = handle.finish_refit().theta
+            handle.set_theta(theta)
+            assert np.array_equal(limited, handle.refit().theta)
+        try:
+            handle.begin_refit(120, -1)
+        except ValueError as error:
+            assert "nearest must be a number of rows, or 0 for all, but got -1" in str(error)
+        else:
+            raise AssertionError("fewer rows than none must be a ValueError")
 
     def test_a_plan_ends_with_its_rows(self) -> None:
         space = self.spaces()["floats"]

@@ -20,7 +20,7 @@ import numpy as np
 
 import hpo_fast.storage.file_journal
 from hpo_fast.space import Between, Categorical, Float, Int, Space
-from hpo_fast.strategies import bayesian, make_strategy
+from hpo_fast.strategies import _refits, bayesian, make_strategy
 from hpo_fast.strategies.base import Proposal, Strategy
 from hpo_fast.study import Study
 
@@ -98,10 +98,11 @@ def strategy_of(name: str) -> Strategy:
 
 
 def spread_early(change: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Refits of Bayesian optimization are spread from 24 observations on, and from 40 on the local model answers."""
-    early = {"REFIT_ALWAYS": 12, "SPREAD_FROM": 24, "SPREAD_OVER": 5, "EXACT_BELOW": 40}
+    """Refits are spread, and of some, from 24 observations on, and from 40 on the local model answers."""
+    early = {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "SPREAD_OVER": 5, "NEAREST_EACH": 4, "LEAST_NEAREST": 20}
     for name, value in early.items():
-        change(bayesian, name, value)
+        change(_refits, name, value)
+    change(bayesian, "EXACT_BELOW", 40)
 
 
 def objective(trial: Any) -> float:

@@ -543,9 +543,10 @@ def test_thread_counts_of_numpy():
 
 @pytest.fixture
 def early(monkeypatch):
-    """Spread refits from 24 observations on, each over five asks and more."""
-    for name, value in {"REFIT_ALWAYS": 12, "SPREAD_FROM": 24, "SPREAD_OVER": 5}.items():
-        monkeypatch.setattr(f"hpo_fast.strategies.bayesian.{name}", value)
+    """Spread refits from 24 observations on, each to the 20 nearest and over five asks and more."""
+    early = {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "SPREAD_OVER": 5, "NEAREST_EACH": 4, "LEAST_NEAREST": 20}
+    for name, value in early.items():
+        monkeypatch.setattr(f"hpo_fast.strategies._refits.{name}", value)
 
 
 def told(study):

@@ -20,14 +20,14 @@ from hpo_fast_bench import child, cli, compare, machine, methods, parts, report,
 from hpo_fast_bench.histories import history
 from hpo_fast_bench.parts import blocks
 from hpo_fast_bench.parts.acquisition import evaluator
-from hpo_fast_bench.parts.loops import before_refit, begins_refit, interval, our_loop
+from hpo_fast_bench.parts.loops import before_refit, begins_refit, interval, our_loop, refits_within
 from hpo_fast_bench.problems import PROBLEMS, Problem
 from hpo_fast_bench.run import before, measure, run, run_seeds
 from hpo_fast_bench.scalable import FUNCTIONS, TASKS, scalable
 from hpo_fast_bench.statistics import normalised_regret, upper_bound
 
 from hpo_fast.backends import gaussian_process
-from hpo_fast.strategies.bayesian import SPREAD_FROM
+from hpo_fast.strategies._refits import NEAR_FROM
 
 T = TypeVar("T")
 
@@ -133,16 +133,24 @@ def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
         assert space.decode(space.encode(params)) == pytest.approx(params)
 
 
-@pytest.mark.parametrize("n", [70, 1000, 1100])  # from 1,000 on in pieces
-def test_interval_begins_with_a_refit_and_holds_its_end(n: int) -> None:
+@pytest.mark.parametrize("n", [70, 1000, 1100])  # from 1,000 on in pieces, and after a bulk more often
+def test_interval_holds_its_refits(n: int) -> None:
     loop = our_loop(n, 2, 0, 1)
-    first = loop.fit(0)[1]
-    assert first == before_refit(n) and loop.refits == 0
-    loop.timed(interval(n + 1), 0.0, interval(n + 1))
-    begins = [i for i, note in enumerate(loop.notes) if begins_refit(note) or (n < SPREAD_FROM and "fit" in note)]
-    assert begins == [1] and loop.refits == 1 and loop.fit(interval(n + 1))[1] == n + 1
+    first, trials = loop.fit(0)[1], interval(n + 1)
+    assert first == (before_refit(n) if n < NEAR_FROM else n) and loop.refits == 0
+    loop.timed(trials, 0.0, trials)
+    if n < NEAR_FROM:
+        assert [i for i, note in enumerate(loop.notes) if "fit" in note] == [1]
+        assert loop.fit(trials)[1] == n + 1
+    else:
+        begins = [i for i, note in enumerate(loop.notes) if begins_refit(note)]
+        assert begins == [32, 64]
+        assert [i for i, note in enumerate(loop.notes) if "fit" in note] == [0, *(i + (n + i) // 128 for i in begins)]
+        assert all("nearest" in note["fit"] for note in loop.notes[1:] if "fit" in note)
+        assert loop.fit(trials)[1] == n + 64
+    assert loop.refits == refits_within(n, trials)
     loop.timed(1, 0.0, 1)
-    assert begins_refit(loop.notes[-1]) or (n < SPREAD_FROM and "fit" in loop.notes[-1])
+    assert n >= NEAR_FROM or "fit" in loop.notes[-1]
     U, y = loop.seen(3)
     assert U.shape == (n + 3, 2) and y[n:].tolist() == loop.told[:3]
     told = loop.session.study.trials[: n + 1]

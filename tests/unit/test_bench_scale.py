@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hpo_fast_bench import child, cli, methods, parts, rods
 from hpo_fast_bench.parts import growth, limits, memory, regret_table
-from hpo_fast_bench.parts.loops import before_refit, interval
+from hpo_fast_bench.parts.loops import before_refit, interval, refits_within
 
-from hpo_fast.strategies.bayesian import REFIT_GROWTH
+from hpo_fast.strategies._refits import is_due
 
 
 def bench(*arguments: str) -> int:
@@ -65,14 +65,20 @@ def test_a_faster_machine_has_more_normalised_seconds() -> None:
 @pytest.mark.parametrize("n", [70, 1100, 3000, 9999, 10_000])
 def test_the_refit_is_due_with_the_first_timed_trial(n: int) -> None:
     first = before_refit(n)
-    assert n < REFIT_GROWTH * (first + 1) and REFIT_GROWTH * first <= n + 1
+    assert is_due(n + 1, first, first) and not is_due(n + 1, first + 1, first + 1)
     assert interval(n + 1) == pytest.approx(0.1 * (n + 1), abs=1.01)
+
+
+def test_refits_that_end_within_the_timed_trials() -> None:
+    assert refits_within(300, 31) == 1  # the first of them fits at once
+    assert [refits_within(3000, trials) for trials in (68, 69, 115, 116, 207, 208, 301)] == [0, 1, 1, 2, 2, 3, 3]
+    assert refits_within(10_000, interval(10_001)) == 3 and refits_within(1_000_000, 300) == 1
 
 
 def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:
     part = parts.part("large")
-    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 1, "best": -1.0}
-    for change, reached in (({}, True), ({"refits": 0}, False), ({"rate": 120.0}, False), ({"max": 0.3}, False)):
+    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 3, "best": -1.0}
+    for change, reached in (({}, True), ({"refits": 2}, False), ({"rate": 120.0}, False), ({"max": 0.3}, False)):
         result = {"ours": [{**block, **change}], "graded": [[1.0, "ours"]]}
         assert part.rows({"n3000-d5": result})[0].reached is reached
 
@@ -123,11 +129,10 @@ def test_every_limit_has_its_step_and_its_operations(kind: str) -> None:
 def test_memory_is_held_against_the_data() -> None:
     part = parts.part("million")
     block = {"mean": 0.1, "max": 0.2, "count": 300, "rate": 90.0, "best": 0.0, "refits": 1}
-    result = {"rest": [7.7, 0.3], "ours": block, "bytes": 4 * 8 * 11e6 + 1e9, "graded": [[1.0, "ours"]]}
+    result = {"ours": block, "bytes": 4 * 8 * 11e6 + 1e9, "graded": [[1.0, "ours"]]}
     time, memory, quality = part.rows({"n1000000-d10": result})
     assert time.reached is True and memory.reached is True and quality.reached is True
-    assert time.cells["mean s, normalised"] == pytest.approx(0.1 + 8.0 / interval(1_000_001))
-    assert time.cells["max s"] == pytest.approx(0.4)  # of the ask that ends the refit, without what is spread
+    assert time.cells["mean s, normalised"] == pytest.approx(0.1) and time.cells["max s"] == pytest.approx(0.2)
     (time, *_) = part.rows({"n1000000-d10": {**result, "ours": {**block, "refits": 0}}})
     assert time.reached is False
     assert part.rows({"n1000000-d10": {**result, "bytes": result["bytes"] + 1e6}})[1].reached is False
