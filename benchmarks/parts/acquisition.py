@@ -89,7 +89,7 @@ def grade(
 
     Args:
         told: points and values before it.
-        fit: theta of the model (1, p), and how many observations that was fitted to.
+        fit: theta of the model (1, p), and how many observations were told when it was fitted.
         u: the point.
         layout: of the space.
         seed: of the long searches.

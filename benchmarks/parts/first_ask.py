@@ -41,7 +41,7 @@ def told(
         session.add(columns, past.y)
         return session.study, 0, time.perf_counter() - began
     loop = Loop(session, past, 0, before_refit(n))
-    for _ in range(max(1, shares(n))):  # all shares: the next ask ends the refit
+    for _ in range(max(1, shares(n + 1, surrogate == "exact"))):  # all shares: the next ask ends the refit
         loop.step()
         loop.evaluate()
     session.tell(loop.told[-1])

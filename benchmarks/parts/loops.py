@@ -16,23 +16,23 @@ from hpo_fast.strategies._refits import NEAR_FROM, REFIT_ALWAYS, REFIT_GROWTH, i
 
 
 def interval(n: int) -> int:
-    """Trials from one refit of ours, at n told ones, to the next; after a bulk, to the one that is due in any case."""
+    """Trials from one refit of ours, at n told ones, until a tenth more were told."""
     m = 1
     while n + m > REFIT_ALWAYS and n + m < REFIT_GROWTH * n:
         m += 1
     return m
 
 
-def refits_within(n: int, trials: int) -> int:
-    """Refits of ours that end in so many timed trials of `our_loop`."""
+def refits_within(n: int, trials: int, exact: bool = False) -> int:
+    """Refits of ours that end in so many timed trials of `our_loop`; exact: of the exact model, forced."""
     if n < NEAR_FROM:
         return 1
     fitted, ends = n, 0
     for told in range(n + 1, n + trials + 1):
         if is_due(told, fitted, n):
             fitted = told
-            ends += told + shares(told) <= n + trials
-    return ends
+            ends += told + shares(told, exact) <= n + trials
+    return max(1, ends)
 
 
 def before_refit(n: int) -> int:
@@ -137,7 +137,7 @@ class Loop:
         return np.vstack([self._past.U, *self.U[:number]]), np.concatenate([self._past.y, self.told[:number]])
 
     def fit(self, number: int) -> tuple[npt.NDArray[np.float64], int]:
-        """Theta (1, p) of the model of ask `number`, and the observations that it was fitted to."""
+        """Theta (1, p) of the model of ask `number`, and the observations told when it was fitted."""
         fit = next(note["fit"] for note in reversed([self._first, *self.notes[: number + 1]]) if "fit" in note)
         return np.array([fit["theta"]]), int(fit["n"])
 
@@ -150,8 +150,8 @@ def first_fit(n: int) -> int | None:
 def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") -> Loop:
     """The loop that is timed; the same arguments give the same trials, so others may look at them again.
 
-    The `interval(n + 1)` trials that follow hold a refit, the first timed ask, or, where refits are spread, all those
-    between a bulk of the n and the first that would come without one.
+    The `interval(n + 1)` trials that follow hold `refits_within` of them: the first timed ask, or, from where they are
+    spread over many, those that a bulk of the n brings on.
 
     Args:
         n: told trials.

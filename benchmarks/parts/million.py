@@ -14,7 +14,7 @@ from hpo_fast_bench.rods import RATE_N, gemm_rate
 
 MOST_SECONDS = {100_000: 0.05, 1_000_000: 0.15}  # normalised
 MOST_DATA, MORE_BYTES = 4, 1e9  # memory: so many times the raw data, and so much more
-# Deep into the interval of 10,000 at 100,000; that at 1,000,000 would take an hour.
+# As many as were measured when a refit at 100,000 took them all; so many of 1,000,000 would take minutes more.
 TRIALS = {100_000: 6251, 1_000_000: 300}
 
 
@@ -75,8 +75,8 @@ PART = Part(
     _units,
     _rows,
     note="Told by add_trials from arrays. The clock starts after the ask that fits theta to them, and stops after "
-    "6,251 trials at 100,000 and 300 at 1,000,000: refits, with all of their work inside the clock, are due after 128, "
-    "256 and so on, each spread over 64 asks, so that the mean is above that of an interval of a tenth more trials. "
+    "6,251 trials at 100,000 and 300 at 1,000,000: refits are due after 128, 256 and so on, each spread over 64 asks, "
+    "so that the mean is above that of all trials until a tenth more were told. "
     "Seconds are normalised to a machine whose dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured "
     "before and after). Memory: the peak of the whole process, "
     "refit, interpreter, imports, the caller's own arrays and a copy of them included; raw data are 8 n (d + 1) "

@@ -76,8 +76,8 @@ class GaussianProcess {
   // Y (q): +inf is a failed trial.  known (q) or empty: variances in the units of Y squared, NaN where inferred.
   void append(Mat<const double> U, Vec<const double> Y, Vec<const double> known);
   void truncate(std::int64_t n);
-  // fitted: observations that theta was fitted to, 0 where that is not known; what the local model of many observations
-  // keeps fixed is taken from these.
+  // fitted: observations told when theta was fitted, 0 where that is not known; what the local model of many
+  // observations keeps fixed is taken from these.
   void set_theta(Vec<const double> theta, std::int64_t fitted = 0);
   // Whether the model is the local one.
   bool is_local() const { return local_with(n()); }
@@ -138,7 +138,7 @@ class GaussianProcess {
   double noise_scale_ = 1.0;  // the quantised scale that known variances were divided by
   Conditioned now_;           // of the local model, theta alone
   std::unique_ptr<Local> local_;
-  std::int64_t fitted_ = 0;  // observations that theta was fitted to, 0 where that is not known
+  std::int64_t fitted_ = 0;  // observations told when theta was fitted, 0 where that is not known
   std::int64_t base_ = 0;    // those that the local model's warp and summary begin with
   std::unique_ptr<Planned> next_;
   double taken_ = 0.0;              // work of the blocks that rows appended since the last ask brought
@@ -165,6 +165,8 @@ class GaussianProcess {
   void cut(std::int64_t n, Warp* former = nullptr);
   const Weights& weights();
   Posterior& posterior();
+  std::vector<std::int64_t> near_the_best(const Observed& all, std::int64_t count) const;
+  void fix_the_unseen(const FitData& data, FitSettings& settings) const;
   double advance_factor(double work);
   void push_pending(const double* u);
   void drop_pending();
@@ -174,7 +176,7 @@ class GaussianProcess {
     return n > 0 && (config_.surrogate == Surrogate::vecchia ||
                      (config_.surrogate == Surrogate::automatic && n >= config_.exact_below));
   }
-  // With how many of n observations the local model's warp and summary begin: with those that theta was fitted to;
+  // With how many of n observations the local model's warp and summary begin: with those told when theta was fitted;
   // without a fit with all, or with those with which the model became a local one.
   std::int64_t begins_with(std::int64_t n) const {
     if (fitted_ > 0) return std::min(n, fitted_);

@@ -1,8 +1,8 @@
 // Many observations: the local model in place of one factor of all.
 //
-// Its warp, its inducing points and its sums are those of the observations that theta was fitted to, and stay until the
-// next refit: a tell then costs nothing that grows with n.  So the state is still a function of the observations, theta
-// and that number.
+// Its warp, its inducing points and its sums are those of the observations told when theta was fitted, and stay until
+// the next refit: a tell then costs nothing that grows with n.  So the state is still a function of the observations,
+// theta and that number.
 #include <algorithm>
 #include <utility>
 

@@ -22,9 +22,9 @@ constexpr double INF = std::numeric_limits<double>::infinity();
 std::vector<std::int64_t> some(const Observed& all, std::int64_t count) {
   const std::int64_t rows = all.U_nd.rows;
   const double* value = all.w_n;
-  std::vector<std::int64_t> best(rows);
+  std::vector<std::int64_t> best(rows), rest, out;
   std::iota(best.begin(), best.end(), std::int64_t{0});
-  if (count >= rows) return best;
+  if (count >= rows) return best;  // all
   std::vector<char> taken(rows, 0);
   std::int64_t left = count;
   const auto take = [&](std::int64_t row) {
@@ -35,7 +35,6 @@ std::vector<std::int64_t> some(const Observed& all, std::int64_t count) {
   });
   for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
   for (std::int64_t i = 0; i < count / 4; ++i) take(rows - 1 - i);
-  std::vector<std::int64_t> rest, out;
   for (std::int64_t i = 0; i < rows; ++i)
     if (!taken[i]) rest.push_back(i);
   const std::int64_t spread = left;
@@ -72,6 +71,7 @@ Refit::Refit(const Columns& columns, FitSettings settings, const Observed& all, 
     for (std::int64_t j = 0; j < p; ++j) t[j] = std::min(std::max(t[j], settings_.lower[j]), settings_.upper[j]);
     return t;
   };
+  as_it_was_ = theta_;
   theta_ = boxed(theta_);
   data_ = FitData(all, n_ > ALL ? coarse(n_) : n_);
   if (n_ > ALL) {
@@ -122,11 +122,24 @@ void Refit::end_search() {
   }
 }
 
+// Takes theta back where data_ do not tell enough for another one: what they leave open the prior decides.
+void Refit::weigh_gain() {
+  const auto value = [&](const std::vector<double>& theta) {
+    try {
+      return (*likelihood_[0])(data_.observed, full(theta.data()).data(), nullptr, 1);
+    } catch (const numerical_error&) {
+      return -INF;
+    }
+  };
+  if (!(value(found_) - value(as_it_was_) > settings_.least_gain)) found_ = as_it_was_;
+}
+
 // The search on data_ has ended: on to more observations, if there are more.
 void Refit::next_stage() {
   end_search();
   if (used_ == later_.size()) {
     stage_ = Stage::done;
+    if (settings_.least_gain >= 0.0 && !found_.empty()) weigh_gain();
     return;
   }
   if (found_.empty()) found_ = theta_;

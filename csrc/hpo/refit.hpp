@@ -5,6 +5,8 @@
 // What it found is improved on half of these, where that is many more, and the better of that and of theta on these.
 // Each search hands its curvature on to the next, so that the last, which costs almost everything, needs few
 // evaluations.
+//
+// Of few observations that are to tell about one place, theta moves only as far as they tell something.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +43,8 @@ struct FitSettings {
   bool prior = true;
   bool fixed_noise = false;
   double log_noise = 0.0;            // with fixed_noise
-  std::vector<double> lower, upper;  // of theta (b + 2); equal for a fixed noise
+  std::vector<double> lower, upper;  // of theta (b + 2); equal for what is fixed
+  double least_gain = -1.0;          // theta moves where the log likelihood of the data grows by more; < 0: anyway
 };
 
 class Refit {
@@ -77,10 +80,10 @@ class Refit {
   std::size_t used_ = 0;    // of later_
   std::int64_t fewer_ = 0;  // observations of the stage before
   Stage stage_ = Stage::done;
-  std::vector<double> theta_, found_;  // where it began; the best so far
-  double value_ = 0.0;                 // log posterior of found_ on data_
-  double begun_ = 0.0;                 // of theta_
-  std::int64_t best_ = 0;              // the start that found_ is the end of
+  std::vector<double> theta_, found_, as_it_was_;  // where it began, within the bounds; the best so far; theta given
+  double value_ = 0.0;                             // log posterior of found_ on data_
+  double begun_ = 0.0;                             // of theta_
+  std::int64_t best_ = 0;                          // the start that found_ is the end of
   int compared_ = 0;
   bool evaluating_ = false;
   std::vector<std::unique_ptr<Likelihood>> likelihood_;  // one a start that is evaluated at the same time
@@ -94,6 +97,7 @@ class Refit {
   double with_prior(double log_likelihood, const double* theta, double* gradient) const;
   void start(const std::vector<std::vector<double>>& starts, double first_step);
   void end_search();
+  void weigh_gain();
   void next_stage();
   void climb_from(std::vector<double> theta);
   double climb_coarse(int threads);

@@ -204,10 +204,10 @@ def _matrix(name, value, rows, cols):
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
-cdef int64_t _rows(n) except? -2:
+cdef int64_t _rows(n, name="n") except? -2:
     """n as a count of rows: what the core refuses goes there as it came, as long as it fits."""
     if not -2**62 < n < 2**62:
-        raise ValueError(f"n must be a number of rows, but got {n!r}; count the observations")
+        raise ValueError(f"{name} must be a number of rows, but got {n!r}; count the observations")
     return n
 
 
@@ -363,7 +363,7 @@ cdef class GaussianProcess:
             self.gp.get().truncate(keep)
 
     def begin_refit(self, n, nearest=0):
-        cdef int64_t rows = _rows(n), some = _rows(nearest)
+        cdef int64_t rows = _rows(n), some = _rows(nearest, "nearest")
         with self.alone(), nogil:
             self.gp.get().begin_refit(rows, some)
 

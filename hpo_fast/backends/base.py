@@ -34,7 +34,7 @@ The warp (standardise=True): with the finite values in order, y_0 <= .. <= y_(m-
     scale 1.
 
 The local model (surrogate="vecchia"; "auto": from `exact_below` observations on), in place of K of all rows:
-    Base: the first rows, as many as theta was fitted to. Where that is not known, all n; of "auto", `exact_below`.
+    Base: the first rows, those told when theta was fitted. Where that is not known, all n; of "auto", `exact_below`.
     The warp is that of the base, scale_q too, and is applied to the rows after it as it is; one that failed counts as
     the worst of the base. A foreign value ends that: the base becomes the rows up to it. Foreign is what comes as the
     first finite value; and, with standardise=True, what differs from equal values by more than 1e-9 of them, or is
@@ -66,8 +66,8 @@ The local model (surrogate="vecchia"; "auto": from `exact_below` observations on
     append, truncate and set_theta compute no covariance. NumericalError comes from the verb that needs one, its row -1.
 
 Everything after any sequence of append, truncate and set_theta is a function of (U, Y, noise, theta) alone, and, of the
-local model, of how many rows theta was fitted to, bit for bit: a handle rebuilt from a journal continues as the one
-that wrote it.
+local model, of how many rows were told when theta was fitted, bit for bit: a handle rebuilt from a journal continues as
+the one that wrote it.
 """
 
 from __future__ import annotations
@@ -228,7 +228,9 @@ class Surrogate(Protocol):
             n: of the observations told.
             nearest: fit to so many of these n alone, if there are more: in turn the nearest to each of the 4 whose
                 values are the smallest, of equal ones the first, by r2 in single precision under theta as it is, of
-                equal ones the first. Their values are those of the warp of all n. 0: fit to all n.
+                equal ones the first. Their values are those of the warp of all n. The length scale of a block that is
+                the same in all of them stays; and all of theta does, unless their log likelihood grows by more than 2
+                nats a parameter (b + 2, of a fixed noise b + 1). 0: fit to all n.
 
         What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
         in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, by a `truncate` to fewer
@@ -276,7 +278,7 @@ class Surrogate(Protocol):
 
         Args:
             theta: (k, p) log parameters.
-            n: observations that theta was fitted to, told already or not: the base of the local model. 0: not known.
+            n: observations told when theta was fitted, told already or not: the base of the local model. 0: not known.
 
         Raises:
             ValueError: wrong shape or an entry that is not finite; n < 0.

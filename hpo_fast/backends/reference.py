@@ -24,6 +24,7 @@ from hpo_fast.space.layout import Layout
 
 BEST, OPTIMISM = 50, 2.0  # told points, and standard deviations, that the value to improve on is taken from
 BEST_OF_FIT = 4  # told points that a refit to the nearest is about
+GAIN_A_PARAMETER = 2.0  # nats of log likelihood that it must gain
 NOISE_MODE = -5.0  # ln of the mode of LogNormal(-4, 1)
 LENGTHSCALE_MODE = float(np.exp(np.sqrt(2.0) - 3.0))  # 0.205: the mode of LogNormal(sqrt 2, sqrt 3)
 # Below 0.025 a length scale sees no neighbour; a noise of 1e-6 is a standard deviation of 0.1 % of the values' spread.
@@ -81,8 +82,9 @@ class GaussianProcess:
         self._surrogate, self._exact_below = surrogate, exact_below
         self._U, self._y, self._known = np.empty((0, layout.d)), np.empty(0), np.empty(0)
         self._theta = self._prior_mode()
-        self._fitted = 0  # observations that theta was fitted to, 0 where that is not known
+        self._fitted = 0  # observations told when theta was fitted, 0 where that is not known
         self._planned: GaussianProcess | None = None  # what it was when a refit was begun
+        self._least_gain: float | None = None  # of that one, where it is about some rows
         self._renew(self._U, self._y, self._known, self._theta, 0)
 
     # -- what is told ------------------------------------------------------------------------------------------------
@@ -148,9 +150,9 @@ class GaussianProcess:
             self._planned = None
 
     def set_theta(self, theta: Array, n: int = 0) -> None:
-        """Sets theta (1, p), fitted to n observations, and refactorises."""
+        """Sets theta (1, p), fitted when n observations were told, and refactorises."""
         if n < 0:
-            raise ValueError(f"n must be the number of observations that theta was fitted to, or 0, but got {n}")
+            raise ValueError(f"n must be the number of observations told when theta was fitted, or 0, but got {n}")
         self._renew(self._U, self._y, self._known, self._parameters(theta), n)
         self._planned = None
 
@@ -264,6 +266,7 @@ class GaussianProcess:
             found = [by_distance(self._kernel, self._theta, part._U, u[None, :])[:nearest].tolist() for u in best]
             rows = sorted(in_turn(found, nearest, []))
             part._U, part._w, part._known = part._U[rows], part._w[rows], part._known[rows]
+            part._least_gain = GAIN_A_PARAMETER * (self._layout.b + (2 if self._noise is None else 1))
         self._planned = part
 
     def advance_refit(self, work: float) -> float:
@@ -295,6 +298,10 @@ class GaussianProcess:
         free = b + 2 if self._noise is None else b + 1
         names = ["lengthscale"] * b + ["variance", "noise"]
         box = np.log([self._bounds[name] for name in names])[:free]
+        if self._least_gain is not None:  # what they say nothing about stays
+            for j, c in enumerate(self._kernel.columns):
+                if np.all((self._U[:, c] == self._U[0, c]) | (np.isnan(self._U[:, c]) & np.isnan(self._U[0, c]))):
+                    box[j] = self._theta[j]
         bounds: list[tuple[float, float]] = [(low, high) for low, high in box.tolist()]
 
         def loss(x: Array) -> tuple[float, Array]:
@@ -311,7 +318,16 @@ class GaussianProcess:
                 best, best_value = np.r_[result.x, self._theta[free:]], -result.fun
         if best is None:
             raise NumericalError("a refit needs a finite log posterior, but no start has one; raise the noise")
+        if self._least_gain is not None and not self._gain(best) > self._least_gain:
+            return self._theta
         return best
+
+    def _gain(self, theta: Array) -> float:
+        """What the log likelihood gains over theta as it is."""
+        try:
+            return self._evidence(theta)[0] - self._evidence(self._theta)[0]
+        except NumericalError:  # of theta as it is: the other one was found by its own
+            return np.inf
 
     def _log_posterior(self, theta: Array) -> tuple[float, Array]:
         value, slope = self.log_likelihood(theta[None, :], gradient=True, prior=True)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 REFIT_ALWAYS = 64  # up to so many observations every ask fits theta if anything is new: it moves, and it costs little
-REFIT_GROWTH = 1.1  # then when n grew by 10 %: all refits of a study cost as much as four at its end (1/(1 - 1.1^-3))
+REFIT_GROWTH = 1.1  # then when n grew by 10 %: these refits cost as much as four at the end (1/(1 - 1.1^-3))
 BULK_GROWTH = 1.5  # so many came at once that theta may be of no use for them
 # From so many observations on a refit, but that of a bulk, is of the place where the search is: a fit to all takes what
 # is small there, and matters, for noise. It is due, too, when twice as many were told since the last fit to all as at
-# the refit before: after a bulk they come from a place that theta knows nothing of. First after a 64th of the bulk,
-# within bounds: a refit takes as long as some 30 asks of the exact model.
+# the refit before: they come from a place that theta knows nothing of. The first time after a 64th of all, within
+# bounds: the refit of an exact model takes as long as some 30 asks.
 NEAR_FROM = 1000
 FIRST_NEAR, LEAST_FIRST, MOST_FIRST = 64, 32, 128
 # What such a fit takes: so many a parameter (a thousand random trials tell less about ten length scales than the
 # 160 nearest to the best), within bounds.
 NEAREST_EACH, LEAST_NEAREST, MOST_NEAREST = 16, 128, 512
-# Its work is the new factor, 0.02 s at 1,000 observations and 8 s at 10,000. It is spread over n / 128 of the asks that
-# follow, so that none of them waits for it; at most over 64, where n is so large that the model is the one of many.
+# Most of its work is the new factor, 0.02 s at 1,000 observations and 8 s at 10,000. It is spread over n / 128 of the
+# asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly grows, over
+# at most 64.
 SPREAD_OVER, MOST_SHARES = 128, 64
 
 
 def is_bulk(n: int, newest: int) -> bool:
-    """Whether n observations are so many more than those of the newest refit that all are fitted at once."""
+    """Whether n observations are so many more than those told at the newest refit that all are fitted at once."""
     return n > REFIT_ALWAYS and n > BULK_GROWTH * newest
 
 
@@ -46,6 +47,11 @@ def nearest(n: int, blocks: int) -> int:
     return count if count < n else 0
 
 
-def shares(n: int) -> int:
-    """The asks over which a refit at n observations is spread, before the one that ends it."""
-    return min(n // SPREAD_OVER, MOST_SHARES)
+def shares(n: int, exact: bool) -> int:
+    """The asks over which a refit at n observations is spread, before the one that ends it.
+
+    Args:
+        n: told when it began.
+        exact: whether the exact model is forced, so that its work grows with n^3 however large n is.
+    """
+    return n // SPREAD_OVER if exact else min(n // SPREAD_OVER, MOST_SHARES)

@@ -67,11 +67,11 @@ class BayesianOptimization(Strategy):
     trial's note and a warning in the log of "hpo_fast" say why.
 
     The model's parameters are fitted at every ask that follows a tell up to 64 observations, then whenever their
-    number grew by 10 %. A bulk of trials, half as many as there were or more, is fitted at once. From 1,000
+    number grew by 10 %. More than half as many trials as there were, told at once, are fitted at once. From 1,000
     observations on other refits take those nearest to the best alone, 16 a parameter, 128 to 512 in all, so that the
-    model is of the place where the search is. They come earlier after a bulk, when a 64th of it was told, 32 to 128
-    trials, then twice, four times and so on as many; and each is spread over the next n / 128 asks, at most 64, while
-    the model answers as it was.
+    model is of the place where the search is; the parameters stay where these tell too little for others. They come
+    earlier, too: when a 64th of the observations was told since the last fit to all, 32 to 128, then twice, four times
+    and so on as many. Each is spread over the next n / 128 asks, while the model answers as it was.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
     ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
@@ -101,8 +101,8 @@ class BayesianOptimization(Strategy):
     Raises:
         StrategyError: an argument out of its range; at the start of a study, several objectives or constraints.
 
-    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, O(n^3) a refit, most of it for the new
-    factor. Of many observations: O(d) a tell, O(n d) an ask.
+    Cost: exact: O(n^2) a tell, O(m n^2) an ask with m some hundred points, O(n^3) a refit, beyond 1,000 most of it
+    for the new factor. Of many observations: O(d) a tell, O(n d) an ask.
     Reference: Jones, Schonlau and Welch 1998 (expected improvement); Ament et al. 2023, arXiv 2310.20708 (log EI);
     Hvarfner et al. 2024, arXiv 2402.02229 (the prior of the length scales); Vecchia 1988 and Snelson and Ghahramani
     2007 (the model of many observations).
@@ -194,7 +194,7 @@ class BayesianOptimization(Strategy):
         )
         self._space, self._seed, self._handle = space, seed, handle
         self._first_theta = handle.theta
-        self._fitted_n = 0  # observations that the handle's theta was fitted to
+        self._fitted_n = 0  # observations told when the handle's theta was fitted
         self._regime = ""
         self._n_first = min(max(5, space.d + 1), MOST_INITIAL) if self._n_initial is None else self._n_initial
         self._design = InitialDesign(space, seed, self._n_first)
@@ -363,7 +363,8 @@ class BayesianOptimization(Strategy):
         """
         handle = self._handle
         n = begun[1]
-        nearest, of = refits.nearest(n, len(self._first_theta[0]) - 2), refits.shares(n)
+        nearest = refits.nearest(n, len(self._first_theta[0]) - 2)
+        of = refits.shares(n, self._surrogate == "exact")
         if self._plan != begun:
             handle.begin_refit(n, nearest)
             self._plan, self._shares = begun, 0
@@ -381,7 +382,7 @@ class BayesianOptimization(Strategy):
         try:
             fit = handle.finish_refit()
         except NumericalError as error:
-            note["reason"] = str(error)  # theta stays as it was until the next refit, as if it had been fitted to these
+            note["reason"] = str(error)  # theta stays as it was until the next refit, as if it had been fitted then
             _log.warning("BayesianOptimization: a refit on %s observations failed: %s", f"{n:,}", error)
             handle.set_theta(handle.theta, n)
         note["fit"] = self._fitted(n, nearest, fit)

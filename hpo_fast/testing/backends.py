@@ -550,6 +550,8 @@ class BackendContract:
         handle.begin_refit(120, 30)
         found = handle.finish_refit().theta
         np.testing.assert_allclose(found, expected.refit().theta, rtol=1e-9)
+        handle.begin_refit(120, 30)
+        assert np.array_equal(handle.finish_refit().theta, found), "what was fitted to them gains nothing"
         handle.set_theta(theta)
         assert not np.allclose(handle.refit().theta, found, rtol=1e-2), "all rows tell the same as 30"
         for nearest in (120, 1000):  # no more than there are: all
@@ -564,6 +566,53 @@ class BackendContract:
             assert "nearest must be a number of rows, or 0 for all, but got -1" in str(error)
         else:
             raise AssertionError("fewer rows than none must be a ValueError")
+
+    def test_a_refit_to_the_nearest_in_every_space(self) -> None:
+        """Beside the reference: rows that are copies, failed or known to a variance, in both models."""
+        moved = 0
+        for surrogate in ("exact", "vecchia"):
+            for _, space, ours, theirs in self.pairs(60, surrogate=surrogate):
+                U, Y = history(space, 40, 9)
+                U[5:9], Y[7], Y[8] = U[4], Y[4] - 2.0, np.inf
+                noise = np.full((40, 1), np.nan)
+                noise[::6] = 0.01
+                for handle in (ours, theirs):
+                    handle.append(U, Y, noise)
+                for n, nearest in ((90, 30), (100, 55)):  # the rows after the first n count for nothing
+                    before = theirs.theta
+                    theirs.begin_refit(n, nearest)
+                    planned = theirs._planned
+                    assert planned is not None and len(planned._U) == nearest
+                    ours.begin_refit(n, nearest)
+                    theta, expected = ours.finish_refit().theta, theirs.finish_refit().theta
+                    if np.array_equal(expected, before):
+                        assert np.array_equal(theta, before), "theta should stay"
+                        continue
+                    moved += 1
+                    mine, best = (planned.log_likelihood(t, prior=True)[0][0] for t in (theta, expected))
+                    assert mine >= best - 0.05, f"log posterior {mine} of the nearest, {best} is there"
+                    ours.set_theta(expected, n)  # the next ones are near by the same length scales
+                    theirs.set_theta(expected, n)
+        assert moved >= 6
+
+    def test_a_block_that_the_nearest_have_not_keeps_its_length_scale(self) -> None:
+        space = Space(
+            kind=Categorical(["a", "b"]),
+            x=Float(0.0, 1.0).when(kind="a"),
+            y=Float(0.0, 1.0).when(kind="b"),
+            z=Int(1, 9),
+        )
+        U = points(space, 200, 2)
+        first = U[:, 0] == U[~np.isnan(U[:, 1]), 0][0]
+        values = np.where(first, np.sin(9.0 * U[:, 1]) + U[:, 3] - 5.0, 3.0 + np.nan_to_num(U[:, 2]))
+        handle = self.make(space.layout)
+        theta = np.array([[-1.0, 0.7, 0.3, 0.5, 0.0, -6.0]])
+        handle.append(U, values[:, None])
+        handle.set_theta(theta)
+        handle.begin_refit(200, 40)
+        found = handle.finish_refit().theta[0]
+        assert found[0] == theta[0, 0] and found[2] == theta[0, 2], "neither the choice nor y differs near the best"
+        assert found[1] != theta[0, 1] and found[3] != theta[0, 3]
 
     def test_a_plan_ends_with_its_rows(self) -> None:
         space = self.spaces()["floats"]

@@ -71,8 +71,8 @@ def test_the_refit_is_due_with_the_first_timed_trial(n: int) -> None:
 
 def test_refits_that_end_within_the_timed_trials() -> None:
     assert refits_within(300, 31) == 1  # the first of them fits at once
-    assert [refits_within(3000, trials) for trials in (68, 69, 115, 116, 207, 208, 301)] == [0, 1, 1, 2, 2, 3, 3]
-    assert refits_within(10_000, interval(10_001)) == 3 and refits_within(1_000_000, 300) == 1
+    assert [refits_within(3000, trials) for trials in (68, 69, 115, 116, 207, 208, 301)] == [1, 1, 1, 2, 2, 3, 3]
+    assert refits_within(10_000, interval(10_001), exact=True) == 3 and refits_within(1_000_000, 300) == 1
 
 
 def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:

@@ -43,7 +43,8 @@ def test_nearest(n, blocks, count):
 
 
 def test_shares():
-    assert [refits.shares(n) for n in (1000, 4500, 8192, 10**6)] == [7, 35, 64, 64]
+    assert [refits.shares(n, False) for n in (1000, 4500, 8192, 10**6)] == [7, 35, 64, 64]
+    assert [refits.shares(n, True) for n in (1000, 10_000, 30_000)] == [7, 78, 234]
 
 
 def bowl(x, y):
@@ -67,4 +68,7 @@ def test_after_a_bulk_theta_is_that_of_the_place_of_the_search():
     handle.append(np.array([r.u for r in records[:1232]]), np.array([[r.value] for r in records[:1232]]))
     handle.set_theta(np.array([first.note["fit"]["theta"]]))
     handle.begin_refit(1232, 128)
-    assert np.array_equal(handle.finish_refit().theta[0], fits[0][1]["theta"])
+    theta = handle.finish_refit().theta[0]
+    assert np.array_equal(theta, fits[0][1]["theta"])
+    assert np.all(theta[:2] < np.array(first.note["fit"]["theta"])[:2] - 0.3)
+    assert min(r.value for r in asked) < min(r.value for r in records[:1200])
