@@ -78,16 +78,16 @@ def measure(method: str, d: int, sizes: Sequence[int], least: int, scratch: str,
             steps = min(MOST_STEPS, max(least, interval(n + 1))) if method == "hpo_fast" else least
             # A second thread slows many a peer down.
             counts = [threads] if CURVES[method][1] == "ours" else sorted({1, threads})
-            blocks, end = [], ""
+            blocks, failures = [], []
             for count in counts:
                 arguments = {"method": method, "n": n, "d": d, "steps": steps, "threads": count}
                 try:
                     blocks.append(call("hpo_fast_bench.parts.growth:one", arguments, count, MOST_SECONDS))
                 except ChildFailed as failed:
-                    end = f"n = {n}: {str(failed)[-300:]}"
+                    failures.append(f"{str(failed)[-300:]}")
             if not blocks:
-                return {"points": points, "end": end}
-            path.write_text(json.dumps(min(blocks, key=lambda block: block["mean"])))
+                return {"points": points, "end": f"n = {n}: {'; '.join(failures)}"}
+            path.write_text(json.dumps({**min(blocks, key=lambda block: block["mean"]), "failed": failures}))
         points.append(json.loads(path.read_text()))
     return {"points": points, "end": ""}
 
@@ -131,6 +131,6 @@ PART = Part(
     note="Mean of 20 tell + asks after the first ask, or of as many as begin within a minute, a peer's with one thread "
     "or all, whichever is faster; of hpo_fast, of a whole refit interval, at most 1,000 trials, with all "
     "refits that end in it. Memory: the peak of a process of its own above "
-    "its imports. A curve ends before the size at which a step is foretold to take longer than a minute, or where "
-    "one takes longer than 15 with the telling of its history.",
+    "its imports. A curve ends before the size at which a step is foretold to take longer than a minute, or at one "
+    "whose process fails or takes longer than 15 minutes, its history included.",
 )

@@ -18,22 +18,22 @@ constexpr LbfgsbOptions FIT_OPTIONS{10, 1e-2, 1e-6, 1e-2, 100, 150, 1.0};
 constexpr double NEXT_STEP = 0.25;
 constexpr double INF = std::numeric_limits<double>::infinity();
 
-// `count` of all rows, in their order: a quarter the best, a quarter the newest, the others spread evenly.
+// See FitData.
 std::vector<std::int64_t> some(const Observed& all, std::int64_t count) {
   const std::int64_t rows = all.U_nd.rows;
   const double* value = all.w_n;
-  std::vector<std::int64_t> best(rows), rest, out;
-  std::iota(best.begin(), best.end(), std::int64_t{0});
-  if (count >= rows) return best;  // all
+  std::vector<std::int64_t> order(rows), rest, out;
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  if (count >= rows) return order;  // all
   std::vector<char> taken(rows, 0);
   std::int64_t left = count;
   const auto take = [&](std::int64_t row) {
     if (left > 0 && !taken[row]) taken[row] = 1, --left;
   };
-  std::partial_sort(best.begin(), best.begin() + count / 4, best.end(), [&](std::int64_t i, std::int64_t j) {
+  std::partial_sort(order.begin(), order.begin() + count / 4, order.end(), [&](std::int64_t i, std::int64_t j) {
     return value[i] < value[j] || (value[i] == value[j] && i < j);
   });
-  for (std::int64_t i = 0; i < count / 4; ++i) take(best[i]);
+  for (std::int64_t i = 0; i < count / 4; ++i) take(order[i]);
   for (std::int64_t i = 0; i < count / 4; ++i) take(rows - 1 - i);
   for (std::int64_t i = 0; i < rows; ++i)
     if (!taken[i]) rest.push_back(i);

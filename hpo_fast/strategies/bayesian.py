@@ -91,7 +91,8 @@ class BayesianOptimization(Strategy):
         surrogate: "exact", "vecchia" (the model of many observations) or "auto", which is exact with fewer than 5,000
             observations, and as long as `memory_limit` allows.
         memory_limit: bytes that the factors of the exact model may take, 8 n^2 in all, >= 1; for "auto" alone. None:
-            no limit but 5,000 observations. The other model takes 40 to 110 MB below that: less than 50 MB save none.
+            no limit but 5,000 observations. The other model itself takes some 40 MB at 1,500 observations and 110 MB at
+            4,900, whatever the limit.
         backend: "auto" and "cpu" are the compiled core, "reference" is plain NumPy and much slower.
         deterministic: True when the same parameters always give the same value: the noise is then fixed at 1e-6 of the
             spread, and no point is asked twice; when every point of a finite space is told, the strategy is done.

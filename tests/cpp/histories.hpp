@@ -30,7 +30,8 @@ inline std::vector<double> predict(hpo::GaussianProcess& gp, hpo::Mat<const doub
   return out;
 }
 
-// Whether the local model of the first n rows, theta -1 of the first `base`, has one of its own near these points.
+// Whether the local model of the first n rows, with all of theta -1 and the inducing points of the first `base`, gives
+// these points neighbours of their own.
 inline bool has_own_neighbours(const History& h, std::int64_t n, hpo::Mat<const double> points, std::int64_t base) {
   const hpo::Layout layout(h.arrays);
   const hpo::Columns columns(layout);

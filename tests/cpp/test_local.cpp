@@ -80,7 +80,8 @@ TEST(local_neighbours_of_ones_own) {
   const History h(n + 10);
   CHECK(has_own_neighbours(h, n, h.points(n, 1), 64));
   GaussianProcess at_once(h.arrays, local(2)), gone(h.arrays, local(2));
-  for (GaussianProcess* gp : {&at_once, &gone}) gp->set_theta({gp->theta().data(), 7}, 64);
+  const std::vector<double> theta(7, -1.0);
+  for (GaussianProcess* gp : {&at_once, &gone}) gp->set_theta({theta.data(), 7}, 64);
   h.tell(at_once, 0, n);
   h.tell(gone, 0, n + 5);
   predict(gone, h.points(n, 1));

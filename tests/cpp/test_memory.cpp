@@ -218,7 +218,10 @@ void check_beside_a_refit(const hpo::GpConfig& c) {
         },
         [&](GaussianProcess& gp) {
           CHECK(changed == predict(gp, probe));
-          if (leaves_it) gp.finish_refit();
+          if (leaves_it)
+            gp.finish_refit();
+          else
+            CHECK_THROWS(gp.finish_refit(), std::invalid_argument);
           CHECK(finished == predict(gp, probe));
         });
   };

@@ -178,6 +178,20 @@ def test_a_curve_ends_where_a_step_would_take_too_long(tmp_path: Path, monkeypat
     assert growth.measure("tpe", 3, [10, 77, 100], 1, str(tmp_path), 1)["end"] == "n = 77: no memory"
 
 
+def test_of_a_peer_the_count_of_threads_that_ends_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(function: str, arguments: dict[str, Any], threads: int, timeout: float) -> dict[str, Any]:
+        n, mean = arguments["n"], {1: 2.0, 2: 1.0}[threads]
+        if n == 20 or (n == 15 and threads == 2):
+            raise child.ChildFailed(f"with {threads}")
+        return {"mean": 1e-3 * mean, "max": 1.0, "count": 1, "bytes": 1, "n": n, "threads": threads}
+
+    monkeypatch.setattr(growth, "call", call)
+    found = growth.measure("botorch", 2, [10, 15, 20], 1, str(tmp_path), 2)
+    kept = [(point["n"], point["threads"], point["failed"]) for point in found["points"]]
+    assert kept == [(10, 2, []), (15, 1, ["with 2"])]
+    assert found["end"] == "n = 20: with 1; with 2"
+
+
 # -- the pictures -----------------------------------------------------------------------------------------------------
 
 
