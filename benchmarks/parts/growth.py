@@ -84,7 +84,7 @@ def measure(method: str, d: int, sizes: Sequence[int], least: int, scratch: str,
                 try:
                     blocks.append(call("hpo_fast_bench.parts.growth:one", arguments, count, MOST_SECONDS))
                 except ChildFailed as failed:
-                    failures.append(f"{str(failed)[-300:]}")
+                    failures.append(f"{count} threads: {str(failed)[-300:]}")
             if not blocks:
                 return {"points": points, "end": f"n = {n}: {'; '.join(failures)}"}
             path.write_text(json.dumps({**min(blocks, key=lambda block: block["mean"]), "failed": failures}))

@@ -24,7 +24,7 @@ def interval(n: int) -> int:
 
 
 def refits_within(n: int, trials: int, exact: bool = False) -> int:
-    """Refits of ours that end in so many timed trials of `our_loop`; exact: of the exact model, forced."""
+    """Refits of ours that end in so many timed trials of `our_loop`, at least one; exact: that model is forced."""
     if n < NEAR_FROM:
         return 1
     fitted, ends = n, 0
@@ -150,8 +150,8 @@ def first_fit(n: int) -> int | None:
 def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") -> Loop:
     """The loop that is timed; the same arguments give the same trials, so others may look at them again.
 
-    The `interval(n + 1)` trials that follow hold `refits_within` of them: the first timed ask, or, from where they are
-    spread over many, those that a bulk of the n brings on.
+    Below 1,000 the first timed ask fits theta; from there on the refits that follow a bulk, each spread over many asks,
+    lie in the `interval(n + 1)` trials that come then.
 
     Args:
         n: told trials.

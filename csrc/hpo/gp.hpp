@@ -166,7 +166,7 @@ class GaussianProcess {
   const Weights& weights();
   Posterior& posterior();
   std::vector<std::int64_t> near_the_best(const Observed& all, std::int64_t count) const;
-  void fix_the_unseen(const FitData& data, FitSettings& settings) const;
+  void settle_for(const FitData& data, FitSettings& settings) const;
   double advance_factor(double work);
   void push_pending(const double* u);
   void drop_pending();

@@ -12,11 +12,11 @@ namespace {
 constexpr double INF = std::numeric_limits<double>::infinity();
 // A fit to the nearest is about so many of the best, for the very best may be a lucky draw.
 constexpr std::int64_t BEST_OF_FIT = 4;
-// Nats that it must gain; Akaike asks for one.  Of 150 trials after 1,100 random ones, without noise (12 functions, 3
-// seeds), the best was then as good as with fits to all or better, up to a hundred times.  With 5 % of noise (4 seeds),
-// where theta is often right already, smooth functions were worse for fits that any gain would do for (Branin, a
-// conditional one), less so with 1, hardly with 2 and not with 3; the best of Ackley (d = 10) was in the mean 1.4, 1.1,
-// 1.7 and 2.2, and 4.2 with fits to all.
+// Nats that it must gain for each entry of theta that may move; Akaike asks for one.  With 2, 150 trials after 1,100
+// random ones without noise (12 functions, 3 seeds) found as good values as with fits to all or better, up to a hundred
+// times.  With 5 % of noise (4 seeds), where theta is often right already, smooth functions (Branin, a conditional one)
+// were worse with 0, less so with 1, hardly with 2 and not with 3; the best of Ackley (d = 10) was in the mean 1.4 with
+// 0, 1.1 with 1, 1.7 with 2 and 2.2 with 3, and 4.2 with fits to all.
 constexpr double GAIN_A_PARAMETER = 2.0;
 }  // namespace
 
@@ -84,8 +84,9 @@ std::vector<std::int64_t> GaussianProcess::near_the_best(const Observed& all, st
   return near_best(neighbours, all.U_nd, all.w_n, BEST_OF_FIT, count, all.U_nd.rows, config_.threads);
 }
 
-// A length scale of which the data say nothing, for its block is the same in all of them, stays as it is.
-void GaussianProcess::fix_the_unseen(const FitData& data, FitSettings& settings) const {
+// A length scale of which the data say nothing, for its block is the same in all of them, stays as it is, and the
+// others must gain enough.
+void GaussianProcess::settle_for(const FitData& data, FitSettings& settings) const {
   const Mat<const double> U = data.observed.U_nd;
   for (std::int64_t j = 0; j < layout_.b; ++j) {
     const std::int64_t c = layout_.column(j);
@@ -94,6 +95,9 @@ void GaussianProcess::fix_the_unseen(const FitData& data, FitSettings& settings)
     for (std::int64_t i = 1; i < U.rows && !seen; ++i) seen = !same(U(i, c), U(0, c));
     if (!seen) settings.lower[j] = settings.upper[j] = now_.theta[j];
   }
+  settings.least_gain = 0.0;
+  for (std::int64_t j = 0; j < layout_.b + 2; ++j)
+    if (settings.lower[j] < settings.upper[j]) settings.least_gain += GAIN_A_PARAMETER;
 }
 
 void GaussianProcess::begin_refit(std::int64_t n, std::int64_t nearest) {
@@ -128,8 +132,7 @@ void GaussianProcess::begin_refit(std::int64_t n, std::int64_t nearest) {
   FitData near;
   if (nearest > 0 && nearest < n) {
     near = FitData(all, near_the_best(all, nearest));
-    fix_the_unseen(near, settings);
-    settings.least_gain = GAIN_A_PARAMETER * static_cast<double>(b + (config_.fixed_noise ? 1 : 2));
+    settle_for(near, settings);
   }
   const Observed& data = near.n() > 0 ? near.observed : all;
   next_ = std::make_unique<Planned>(n, columns_, std::move(settings), data, std::move(theta));
@@ -145,7 +148,7 @@ double GaussianProcess::advance_factor(double work) {
     if (config_.fixed_noise) model.theta[layout_.b + 1] = now_.theta[layout_.b + 1];
     rebuild(model);
   }
-  if (model.theta == now_.theta) return 0.0;  // the factor is there
+  if (model.theta == now_.theta) return 0.0;  // the factor stays
   double done = 0.0;
   while (model.V.n() < n() && done < work) {
     const std::int64_t before = model.V.n(), end = (before / PANEL + 1) * PANEL, target = std::min(end, n());

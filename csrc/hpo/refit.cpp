@@ -138,8 +138,8 @@ void Refit::weigh_gain() {
 void Refit::next_stage() {
   end_search();
   if (used_ == later_.size()) {
-    stage_ = Stage::done;
     if (settings_.least_gain >= 0.0 && !found_.empty()) weigh_gain();
+    stage_ = Stage::done;
     return;
   }
   if (found_.empty()) found_ = theta_;

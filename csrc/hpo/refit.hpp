@@ -6,7 +6,7 @@
 // Each search hands its curvature on to the next, so that the last, which costs almost everything, needs few
 // evaluations.
 //
-// Of few observations that are to tell about one place, theta moves only as far as they tell something.
+// Of few observations that are to tell about one place, theta moves only where they tell enough.
 #pragma once
 
 #include <algorithm>

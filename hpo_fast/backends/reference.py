@@ -24,7 +24,7 @@ from hpo_fast.space.layout import Layout
 
 BEST, OPTIMISM = 50, 2.0  # told points, and standard deviations, that the value to improve on is taken from
 BEST_OF_FIT = 4  # told points that a refit to the nearest is about
-GAIN_A_PARAMETER = 2.0  # nats of log likelihood that it must gain
+GAIN_A_PARAMETER = 2.0  # nats of log likelihood that it must gain for each entry of theta that may move
 NOISE_MODE = -5.0  # ln of the mode of LogNormal(-4, 1)
 LENGTHSCALE_MODE = float(np.exp(np.sqrt(2.0) - 3.0))  # 0.205: the mode of LogNormal(sqrt 2, sqrt 3)
 # Below 0.025 a length scale sees no neighbour; a noise of 1e-6 is a standard deviation of 0.1 % of the values' spread.
@@ -84,7 +84,7 @@ class GaussianProcess:
         self._theta = self._prior_mode()
         self._fitted = 0  # observations told when theta was fitted, 0 where that is not known
         self._planned: GaussianProcess | None = None  # what it was when a refit was begun
-        self._least_gain: float | None = None  # of that one, where it is about some rows
+        self._about_one_place = False  # whether that one is to the nearest
         self._renew(self._U, self._y, self._known, self._theta, 0)
 
     # -- what is told ------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class GaussianProcess:
             found = [by_distance(self._kernel, self._theta, part._U, u[None, :])[:nearest].tolist() for u in best]
             rows = sorted(in_turn(found, nearest, []))
             part._U, part._w, part._known = part._U[rows], part._w[rows], part._known[rows]
-            part._least_gain = GAIN_A_PARAMETER * (self._layout.b + (2 if self._noise is None else 1))
+            part._about_one_place = True
         self._planned = part
 
     def advance_refit(self, work: float) -> float:
@@ -290,15 +290,15 @@ class GaussianProcess:
         prior = 0.0 if self._prior is None else self._log_prior(self._theta)[0]
         return Fit(self.theta, np.array([likelihood]), np.array([likelihood + prior]))
 
-    def _most_probable(self) -> Array:
-        """Theta at the maximum of the log posterior."""
+    def _most_probable(self, anyway: bool = False) -> Array:
+        """Theta at the maximum of the log posterior; of the nearest, as it is unless they gain enough, or `anyway`."""
         best: Array | None = None
         best_value = -np.inf
         b = self._layout.b
         free = b + 2 if self._noise is None else b + 1
         names = ["lengthscale"] * b + ["variance", "noise"]
         box = np.log([self._bounds[name] for name in names])[:free]
-        if self._least_gain is not None:  # what they say nothing about stays
+        if self._about_one_place:  # what they say nothing about stays
             for j, c in enumerate(self._kernel.columns):
                 if np.all((self._U[:, c] == self._U[0, c]) | (np.isnan(self._U[:, c]) & np.isnan(self._U[0, c]))):
                     box[j] = self._theta[j]
@@ -318,7 +318,8 @@ class GaussianProcess:
                 best, best_value = np.r_[result.x, self._theta[free:]], -result.fun
         if best is None:
             raise NumericalError("a refit needs a finite log posterior, but no start has one; raise the noise")
-        if self._least_gain is not None and not self._gain(best) > self._least_gain:
+        least = GAIN_A_PARAMETER * np.count_nonzero(box[:, 0] < box[:, 1])
+        if self._about_one_place and not anyway and not self._gain(best) > least:
             return self._theta
         return best
 

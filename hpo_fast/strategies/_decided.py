@@ -51,14 +51,13 @@ class Decided:
             if note.get("kind") not in OWN_KINDS:  # another strategy asked that trial
                 continue
             fit = note.get("fit")
-            if fit is not None and len(fit["theta"]) != p:
-                fit = None
-            if fit is not None and "nearest" not in fit:
-                to_all_n = max(to_all_n, int(fit["n"]))
-            if fit is not None and (fit["n"], number) > (fit_n, fit_number):
-                fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
-                if self.fixed_noise:  # the note may be from a strategy that inferred the noise
-                    theta = (*theta[:-1], float(self.first_theta[-1]))
+            if fit is not None and len(fit["theta"]) == p:
+                if "nearest" not in fit:
+                    to_all_n = max(to_all_n, int(fit["n"]))
+                if (fit["n"], number) > (fit_n, fit_number):
+                    fit_n, fit_number, theta = int(fit["n"]), int(number), tuple(map(float, fit["theta"]))
+                    if self.fixed_noise:  # the note may be from a strategy that inferred the noise
+                        theta = (*theta[:-1], float(self.first_theta[-1]))
             if "refit" in note:
                 refit = note["refit"]
                 one = int(refit.get("number", number)), int(refit["n"])

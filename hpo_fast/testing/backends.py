@@ -550,8 +550,6 @@ class BackendContract:
         handle.begin_refit(120, 30)
         found = handle.finish_refit().theta
         np.testing.assert_allclose(found, expected.refit().theta, rtol=1e-9)
-        handle.begin_refit(120, 30)
-        assert np.array_equal(handle.finish_refit().theta, found), "what was fitted to them gains nothing"
         handle.set_theta(theta)
         assert not np.allclose(handle.refit().theta, found, rtol=1e-2), "all rows tell the same as 30"
         for nearest in (120, 1000):  # no more than there are: all
@@ -569,7 +567,7 @@ class BackendContract:
 
     def test_a_refit_to_the_nearest_in_every_space(self) -> None:
         """Beside the reference: rows that are copies, failed or known to a variance, in both models."""
-        moved = 0
+        moved, stayed = 0, 0
         for surrogate in ("exact", "vecchia"):
             for _, space, ours, theirs in self.pairs(60, surrogate=surrogate):
                 U, Y = history(space, 40, 9)
@@ -587,13 +585,74 @@ class BackendContract:
                     theta, expected = ours.finish_refit().theta, theirs.finish_refit().theta
                     if np.array_equal(expected, before):
                         assert np.array_equal(theta, before), "theta should stay"
+                        stayed += 1
                         continue
                     moved += 1
                     mine, best = (planned.log_likelihood(t, prior=True)[0][0] for t in (theta, expected))
                     assert mine >= best - 0.05, f"log posterior {mine} of the nearest, {best} is there"
                     ours.set_theta(expected, n)  # the next ones are near by the same length scales
                     theirs.set_theta(expected, n)
-        assert moved >= 6
+        assert moved >= 6 and stayed >= 4
+
+    def test_a_refit_to_the_nearest_moves_theta_for_two_nats_a_parameter(self) -> None:
+        layout = self.spaces()["floats"].layout
+        U, Y = history(self.spaces()["floats"], 120, 3)
+        for noise, parameters in ((None, 5), (0.01, 4)):
+            theta = np.array([[-0.5, -0.5, -0.5, 0.0, -4.0 if noise is None else np.log(noise)]])
+            handle = self.make(layout, noise=noise)
+            reference = Reference(layout, noise=noise)
+            for one in (handle, reference):
+                one.append(U, Y)
+                one.set_theta(theta)
+            while True:  # until it stays: then the nearest by its length scales are those that it is fitted to
+                best = reference.theta
+                reference.begin_refit(120, 40)
+                planned = reference._planned
+                assert planned is not None
+                if np.array_equal(reference.finish_refit().theta, best):
+                    break
+
+            def gain(wide: float, best: FloatArray = best, planned: Reference = planned) -> tuple[FloatArray, float]:
+                """Theta with so much more variance, and what the most probable one gains over it."""
+                start = best.copy()
+                start[0, 3] += wide
+                planned._theta = start[0]
+                return start, planned._gain(planned._most_probable(anyway=True))
+
+            low, high = 0.0, 8.0  # beyond the bounds too
+            for _ in range(30):
+                middle = (low + high) / 2
+                low, high = (low, middle) if gain(middle)[1] > 2.0 * parameters else (middle, high)
+            for wide, moves in ((low - 0.05, False), (low + 0.05, True)):
+                start, nats = gain(wide)
+                assert moves == (nats > 2.0 * parameters) and abs(nats - 2.0 * parameters) < 1.0
+                handle.set_theta(start)
+                handle.begin_refit(120, 40)
+                assert np.array_equal(handle.finish_refit().theta, start) != moves, f"{nats} nats were gained"
+
+    def test_a_refit_that_leaves_theta_leaves_the_state(self) -> None:
+        """Whatever is told meanwhile: the factor that is there serves."""
+        for name in ("mixed", "conditional"):
+            space = self.spaces()[name]
+            U, Y = history(space, 330, 5)
+            theta = self.make(space.layout).theta
+            for k in (0, 250):  # where it does not stay the first time
+                if k:
+                    first = self.make(space.layout)
+                    first.append(U[:k], Y[:k])
+                    theta = first.refit().theta
+                handle, other = self.make(space.layout), self.make(space.layout)
+                handle.append(U[:300], Y[:300])
+                handle.set_theta(theta, k)
+                handle.begin_refit(300, 280)
+                for i in range(300, 330, 10):
+                    handle.append(U[i : i + 10], Y[i : i + 10])
+                    handle.advance_refit(handle.refit_work(300, 280) / 2)
+                after = handle.finish_refit().theta
+                assert np.array_equal(after, theta) == (k > 0), "250 rows tell as much as 280, the prior less"
+                other.set_theta(after, 300)
+                other.append(U, Y)
+                self.assert_same_state(handle, other, space, "after a refit that left theta")
 
     def test_a_block_that_the_nearest_have_not_keeps_its_length_scale(self) -> None:
         space = Space(

@@ -73,6 +73,7 @@ def test_refits_that_end_within_the_timed_trials() -> None:
     assert refits_within(300, 31) == 1  # the first of them fits at once
     assert [refits_within(3000, trials) for trials in (68, 69, 115, 116, 207, 208, 301)] == [1, 1, 1, 2, 2, 3, 3]
     assert refits_within(10_000, interval(10_001), exact=True) == 3 and refits_within(1_000_000, 300) == 1
+    assert [refits_within(10_000, 325, exact) for exact in (False, True)] == [2, 1]
 
 
 def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:
@@ -175,7 +176,7 @@ def test_a_curve_ends_where_a_step_would_take_too_long(tmp_path: Path, monkeypat
     assert "n = 10000 would take about 100 s" in found["end"]
     growth.measure("tpe", 2, [*sizes[:3], 2000], 1, str(tmp_path), 1)
     assert asked == [10, 100, 1000, 2000]  # what is done is kept
-    assert growth.measure("tpe", 3, [10, 77, 100], 1, str(tmp_path), 1)["end"] == "n = 77: no memory"
+    assert growth.measure("tpe", 3, [10, 77, 100], 1, str(tmp_path), 1)["end"] == "n = 77: 1 threads: no memory"
 
 
 def test_of_a_peer_the_count_of_threads_that_ends_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +189,8 @@ def test_of_a_peer_the_count_of_threads_that_ends_is_kept(tmp_path: Path, monkey
     monkeypatch.setattr(growth, "call", call)
     found = growth.measure("botorch", 2, [10, 15, 20], 1, str(tmp_path), 2)
     kept = [(point["n"], point["threads"], point["failed"]) for point in found["points"]]
-    assert kept == [(10, 2, []), (15, 1, ["with 2"])]
-    assert found["end"] == "n = 20: with 1; with 2"
+    assert kept == [(10, 2, []), (15, 1, ["2 threads: with 2"])]
+    assert found["end"] == "n = 20: 1 threads: with 1; 2 threads: with 2"
 
 
 # -- the pictures -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import pytest
 from hpo_fast import BayesianOptimization, Float, Space, Study
 from hpo_fast.backends import gaussian_process
 from hpo_fast.strategies import _refits as refits
+from hpo_fast.strategies._decided import Decided
 
 
 def begun(n, to_all, until):
@@ -45,6 +46,28 @@ def test_nearest(n, blocks, count):
 def test_shares():
     assert [refits.shares(n, False) for n in (1000, 4500, 8192, 10**6)] == [7, 35, 64, 64]
     assert [refits.shares(n, True) for n in (1000, 10_000, 30_000)] == [7, 78, 234]
+
+
+@pytest.mark.parametrize(("surrogate", "count"), [("exact", 5), ("auto", 3), ("vecchia", 3)])
+def test_the_shares_of_the_exact_model_grow_with_its_work(monkeypatch, surrogate, count):
+    for name, value in {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "SPREAD_OVER": 5, "MOST_SHARES": 3}.items():
+        monkeypatch.setattr(refits, name, value)
+    study = Study(Space(x=Float(0, 1)), BayesianOptimization(surrogate=surrogate), seed=1)
+    study.optimize(lambda t: (t["x"] - 0.3) ** 2, 33)
+    notes = [record.note for record in study.trials]
+    first = next(i for i, note in enumerate(notes) if "refit" in note)
+    assert notes[first]["refit"] == {"n": first} and first // 5 == 5
+    assert next(i for i, note in enumerate(notes) if "fit" in note and i > first) == first + count
+
+
+def test_a_fit_of_another_space_counts_for_nothing():
+    decided = Decided(np.zeros(4), 2, False)
+    fit = {"n": 10, "theta": [0.0] * 5}
+    assert decided.after([5], [{"kind": "model", "fit": fit}]) == decided
+    known = decided.after([5], [{"kind": "model", "fit": {"n": 10, "theta": [0.0] * 4}}])
+    assert (known.fit_n, known.to_all_n) == (10, 10)
+    near = known.after([9], [{"kind": "model", "fit": {"n": 14, "theta": [1.0] * 4, "nearest": 5}}])
+    assert (near.fit_n, near.to_all_n) == (14, 10)
 
 
 def bowl(x, y):
