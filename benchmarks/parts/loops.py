@@ -143,7 +143,7 @@ class Loop:
 
 
 def first_fit(n: int) -> int | None:
-    """`first` of a Loop of n told trials, so that its clock sees the refits that these trials of ours stand for."""
+    """`first` of a Loop of n told trials: below 1,000 as if they had come one by one, from there on as one bulk."""
     return before_refit(n) if n < NEAR_FROM else None
 
 

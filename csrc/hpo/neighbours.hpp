@@ -46,7 +46,7 @@ std::vector<std::int64_t> in_turn(const std::vector<std::vector<std::int64_t>>& 
                                   const std::vector<std::int64_t>& without);
 
 // In order, `count` of the first `until` rows, in turn the nearest to each of the `best` among them whose values are
-// the smallest, of equal ones the first.  O(until).
+// the smallest, of equal ones the first.  O(until best e).
 std::vector<std::int64_t> near_best(const Neighbours& neighbours, Mat<const double> U_nd, const double* w_n,
                                     std::int64_t best, std::int64_t count, std::int64_t until, int threads);
 
