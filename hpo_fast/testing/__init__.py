@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from hpo_fast.testing.local import LocalContract
     from hpo_fast.testing.local_states import LocalStateContract
     from hpo_fast.testing.parzen import ParzenContract
+    from hpo_fast.testing.refits import RefitContract
     from hpo_fast.testing.strategies import StrategyContract
 
-__all__ = ["BackendContract", "Driver", "LocalContract", "LocalStateContract", "ParzenContract", "StrategyContract"]
+__all__ = [
+    "BackendContract",
+    "Driver",
+    "LocalContract",
+    "LocalStateContract",
+    "ParzenContract",
+    "RefitContract",
+    "StrategyContract",
+]
 
 # Public name: the module that holds it. Loaded on first use: the kit of one room does not need the other's imports.
 _LAZY = {
@@ -31,6 +40,7 @@ _LAZY = {
     "LocalContract": "local",
     "LocalStateContract": "local_states",
     "ParzenContract": "parzen",
+    "RefitContract": "refits",
     "StrategyContract": "strategies",
 }
 

@@ -611,6 +611,8 @@ def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, monkeypatch, 
     answered = [note["surrogate"] for _, _, _, note in expected[25:31]]
     assert set(answered) == {surrogate} if surrogate != "auto" else answered == ["exact"] * 3 + ["vecchia"] * 3
     assert expected[26][3]["refit"]["number"] == 25 and expected[30][3]["fit"]["n"] == 25
+    fits = [note["fit"]["theta"] for _, _, _, note in expected[:31] if "fit" in note]
+    assert (fits[-1] == fits[-2]) == (seed == 1), "one refit that leaves theta and one that moves it"
     path = tmp_path / "s.db"
     Study(FLOATS, BayesianOptimization(surrogate=surrogate), storage=path, seed=seed).optimize(wave, 22)
     while len(expected) > (study := Study.load(path)).total_trials:
