@@ -81,21 +81,25 @@ std::vector<std::int64_t> GaussianProcess::near_the_best(const Observed& all, st
   Embedding scales(columns_);
   scales.reset(now_.theta.data());
   Neighbours neighbours(scales);
+  neighbours.reserve(all.U_nd.rows);
   for (std::int64_t i = 0; i < all.U_nd.rows; ++i) neighbours.append(all.U_nd.row(i));
   return near_best(neighbours, all.U_nd, all.w_n, BEST_OF_FIT, count, all.U_nd.rows, config_.threads);
 }
 
-// A length scale of which the data say nothing, for its block is the same in all of them, stays as it is, and the
-// others must gain enough.
+// A length scale of which the data say nothing, for its block is the same in all of them, stays as it is; so does the
+// variance, where they are one point.  The others must gain enough.
 void GaussianProcess::settle_for(const FitData& data, FitSettings& settings) const {
   const Mat<const double> U = data.observed.U_nd;
+  bool any = false;
   for (std::int64_t j = 0; j < layout_.b; ++j) {
     const std::int64_t c = layout_.column(j);
     const auto same = [&](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
     bool seen = false;
     for (std::int64_t i = 1; i < U.rows && !seen; ++i) seen = !same(U(i, c), U(0, c));
     if (!seen) settings.lower[j] = settings.upper[j] = now_.theta[j];
+    any |= seen;
   }
+  if (!any) settings.lower[layout_.b] = settings.upper[layout_.b] = now_.theta[layout_.b];
   settings.least_gain = 0.0;
   for (std::int64_t j = 0; j < layout_.b + 2; ++j)
     if (settings.lower[j] < settings.upper[j]) settings.least_gain += GAIN_A_PARAMETER;

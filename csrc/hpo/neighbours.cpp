@@ -44,6 +44,11 @@ Neighbours::Neighbours(const Embedding& embedding) : scales_(embedding.columns()
   weight_.push_back(0.0f);  // never empty, so that data() may be handed on
 }
 
+void Neighbours::reserve(std::int64_t n) {
+  X_.reserve((n + LANES - 1) / LANES * LANES * scales_.e());
+  excluded_.reserve(n);
+}
+
 void Neighbours::append(const double* u) {
   const std::int64_t lane = n_ % LANES, e = scales_.e();
   if (lane == 0) X_.resize(X_.size() + e * LANES, std::numeric_limits<float>::infinity());

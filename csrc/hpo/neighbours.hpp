@@ -20,6 +20,7 @@ class Neighbours {
   explicit Neighbours(const Embedding& embedding);
 
   std::int64_t n() const { return n_; }
+  void reserve(std::int64_t n);
   void append(const double* u);
   void truncate(std::int64_t n);
   // Never returned again.

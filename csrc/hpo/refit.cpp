@@ -123,24 +123,23 @@ void Refit::end_search() {
 }
 
 // Takes theta back where data_ do not tell enough for another one: what they leave open the prior decides.
-void Refit::weigh_gain() {
-  const auto value = [&](const std::vector<double>& theta) {
-    try {
-      return (*likelihood_[0])(data_.observed, full(theta.data()).data(), nullptr, 1);
-    } catch (const numerical_error&) {
-      return -INF;
-    }
-  };
-  if (!(value(found_) - value(as_it_was_) > settings_.least_gain)) found_ = as_it_was_;
+double Refit::weigh_gain(int threads) {
+  double before = -INF;
+  try {
+    before = (*likelihood_[0])(data_.observed, full(as_it_was_.data()).data(), nullptr, threads);
+  } catch (const numerical_error&) {  // any other one is better
+  }
+  const double after = value_ - with_prior(0.0, found_.data(), nullptr);
+  if (!(after - before > settings_.least_gain)) found_ = as_it_was_;
+  return cube(data_.n());
 }
 
-// The search on data_ has ended: on to more observations, if there are more.
-void Refit::next_stage() {
+// The search on data_ has ended: on to more observations, if there are more.  Returns the operations done.
+double Refit::next_stage(int threads) {
   end_search();
   if (used_ == later_.size()) {
-    if (settings_.least_gain >= 0.0 && !found_.empty()) weigh_gain();
     stage_ = Stage::done;
-    return;
+    return settings_.least_gain >= 0.0 && !found_.empty() ? weigh_gain(threads) : 0.0;
   }
   if (found_.empty()) found_ = theta_;
   fewer_ = data_.n();
@@ -151,6 +150,7 @@ void Refit::next_stage() {
     stage_ = Stage::compare;
     value_ = -INF;
   }
+  return 0.0;
 }
 
 // A search from `theta` on data_, with the curvature of the one before it: the log likelihood of m times as many
@@ -177,8 +177,7 @@ double Refit::climb_coarse(int threads) {
   });
   const double work = static_cast<double>(active) * cube(data_.n());
   search_->tell({f_.data(), active}, {G_.data(), active, p});
-  if (search_->active() == 0) next_stage();
-  return work;
+  return search_->active() == 0 ? work + next_stage(threads) : work;
 }
 
 // A piece of an evaluation at `theta`; evaluating_ tells whether more is to come, f_[0] is the value at its end.
@@ -223,8 +222,7 @@ double Refit::advance(double work, int threads) {
       done += advance_evaluation(X_.data(), true, work - done, threads);
       if (evaluating_) continue;
       search_->tell({f_.data(), 1}, {G_.data(), 1, p});
-      if (search_->active() > 0) continue;
-      next_stage();
+      if (search_->active() == 0) done += next_stage(threads);
     }
   } while (stage_ != Stage::done && done < work);
   return done;

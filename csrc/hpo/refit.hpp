@@ -97,8 +97,8 @@ class Refit {
   double with_prior(double log_likelihood, const double* theta, double* gradient) const;
   void start(const std::vector<std::vector<double>>& starts, double first_step);
   void end_search();
-  void weigh_gain();
-  void next_stage();
+  double weigh_gain(int threads);
+  double next_stage(int threads);
   void climb_from(std::vector<double> theta);
   double climb_coarse(int threads);
   double advance_evaluation(const double* theta, bool gradient, double work, int threads);

@@ -229,9 +229,10 @@ class Surrogate(Protocol):
             nearest: fit to so many of these n alone, if there are more: in turn the nearest to each of the 4 whose
                 values are the smallest, of equal ones the first, by r2 in single precision under theta as it is, of
                 equal ones the first. Their values are those of the warp of all n. The length scale of a block that is
-                the same in all of them stays; and all of theta does, also outside the bounds, unless their log
-                likelihood, or of more than some thousand that of a part, grows by more than 2 nats for each entry of
-                theta that may move, or cannot be computed at theta as it is. 0: fit to all n.
+                the same in all of them stays, and the variance where all blocks are; and all of theta does, also
+                outside the bounds, unless their log likelihood, or of more than some thousand that of a part, grows by
+                more than 2 nats for each entry of theta that may move, or cannot be computed at theta as it is. 0, or
+                no distance that is finite: fit to all n.
 
         What comes of it is a function of those observations and of theta at this moment, whatever is told meanwhile and
         in whatever steps it is done. An older plan is dropped; so is this one by `set_theta`, by a `truncate` to fewer
@@ -262,7 +263,9 @@ class Surrogate(Protocol):
         """Floating-point operations of a usual refit, as `begin_refit` plans it, the new factor included."""
 
     def finish_refit(self) -> Fit:
-        """Does what is left of the refit that was planned, and moves theta.
+        """Does what is left of the refit that was planned, and moves theta, if that is to move.
+
+        In any case theta counts as fitted when those n were told.
 
         Raises:
             ValueError: none was planned.

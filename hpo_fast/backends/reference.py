@@ -265,8 +265,9 @@ class GaussianProcess:
             best = part._U[np.argsort(part._w, kind="stable")[:BEST_OF_FIT]]
             found = [by_distance(self._kernel, self._theta, part._U, u[None, :])[:nearest].tolist() for u in best]
             rows = sorted(in_turn(found, nearest, []))
-            part._U, part._w, part._known = part._U[rows], part._w[rows], part._known[rows]
-            part._about_one_place = True
+            if rows:
+                part._U, part._w, part._known = part._U[rows], part._w[rows], part._known[rows]
+                part._about_one_place = True
         self._planned = part
 
     def advance_refit(self, work: float) -> float:
@@ -299,9 +300,13 @@ class GaussianProcess:
         names = ["lengthscale"] * b + ["variance", "noise"]
         box = np.log([self._bounds[name] for name in names])[:free]
         if self._about_one_place:  # what they say nothing about stays
+            same = []
             for j, c in enumerate(self._kernel.columns):
                 if np.all((self._U[:, c] == self._U[0, c]) | (np.isnan(self._U[:, c]) & np.isnan(self._U[0, c]))):
                     box[j] = self._theta[j]
+                    same.append(j)
+            if len(same) == b:  # one point
+                box[b] = self._theta[b]
         bounds: list[tuple[float, float]] = [(low, high) for low, high in box.tolist()]
 
         def loss(x: Array) -> tuple[float, Array]:

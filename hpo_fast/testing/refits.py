@@ -134,12 +134,14 @@ class RefitContract(BackendKit):
     def test_a_refit_to_the_nearest_moves_theta_for_two_nats_a_parameter(self) -> None:
         layout = self.spaces()["floats"].layout
         U, Y = history(self.spaces()["floats"], 120, 3)
-        for noise, parameters in ((None, 5), (0.01, 4)):
+        flat = U.copy()
+        flat[:, 2] = 0.5  # nothing about its length scale
+        for rows, noise, parameters in ((U, None, 5), (U, 0.01, 4), (flat, None, 4), (flat, 0.01, 3)):
             theta = np.array([[-0.5, -0.5, -0.5, 0.0, -4.0 if noise is None else np.log(noise)]])
             handle = self.make(layout, noise=noise)
             reference = Reference(layout, noise=noise)
             for one in (handle, reference):
-                one.append(U, Y)
+                one.append(rows, Y)
                 one.set_theta(theta)
             while True:  # until it stays: then the nearest by its length scales are those that it is fitted to
                 best = reference.theta
@@ -209,6 +211,31 @@ class RefitContract(BackendKit):
         found = handle.finish_refit().theta[0]
         assert found[0] == theta[0, 0] and found[2] == theta[0, 2], "neither the choice nor y differs near the best"
         assert found[1] != theta[0, 1] and found[3] != theta[0, 3]
+
+    def test_copies_of_one_point_tell_of_the_noise_alone(self) -> None:
+        """Of the variance the prior alone would decide."""
+        for surrogate in ("exact", "vecchia"):
+            space = self.spaces()["finite"]
+            U, Y = history(space, 100, 4)
+            best = int(np.argmin(Y[:, 0]))
+            U[40:], Y[40:] = U[best], Y[best] - 1.0 + 0.5 * np.random.default_rng(1).standard_normal((60, 1))
+            handle = self.make(space.layout, surrogate=surrogate)
+            handle.append(U, Y)
+            theta = handle.theta
+            handle.begin_refit(100, 50)
+            found = handle.finish_refit().theta
+            assert np.array_equal(found[0, :-1], theta[0, :-1]) and found[0, -1] > theta[0, -1] + 1.0
+
+    def test_theta_that_stays_may_be_out_of_bounds(self) -> None:
+        space = self.spaces()["floats"]
+        U, Y = history(space, 120, 3)
+        handle = self.make(space.layout, bounds={"variance": (0.5, 2.0)})
+        handle.append(U, Y)
+        theta = handle.refit().theta
+        theta[0, -2] = np.log(0.5) - 0.05 if theta[0, -2] < 0.0 else np.log(2.0) + 0.05
+        handle.set_theta(theta)
+        handle.begin_refit(120, 100)
+        assert np.array_equal(handle.finish_refit().theta, theta)
 
     def test_a_plan_ends_with_its_rows(self) -> None:
         space = self.spaces()["floats"]
