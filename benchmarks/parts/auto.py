@@ -63,6 +63,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         n, d = size_of(key)
         shown = cells(result)
         shown["refits"] = min(b["refits"] for b in result["ours"])
+        shown["that moved theta"] = min(b["moved"] for b in result["ours"])
         shown["peer threads"] = result["peer"][0]["threads"]
         shown["EI, exact model"] = quality(ratios(result["graded"]["exact"]))["median"]
         everything += ratios(result["graded"]["vecchia"])

@@ -132,6 +132,16 @@ class Loop:
         """Refits that came to their end in the timed steps."""
         return sum("fit" in note for note in self.notes[1:])
 
+    @property
+    def moved(self) -> int:
+        """Those of them that moved theta; the others leave the factor as well, which is most of the work."""
+        count, theta = 0, self._first.get("fit", {}).get("theta")
+        for i, note in enumerate(self.notes):
+            if "fit" in note:
+                count += i > 0 and note["fit"]["theta"] != theta
+                theta = note["fit"]["theta"]
+        return count
+
     def seen(self, number: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Points and values told before ask `number` (of `U`)."""
         return np.vstack([self._past.U, *self.U[:number]]), np.concatenate([self._past.y, self.told[:number]])
@@ -166,7 +176,7 @@ def our_loop(n: int, d: int, seed: int, threads: int, method: str = "hpo_fast") 
 
 def our_block(loop: Loop, trials: int) -> dict[str, Any]:
     """What so many timed trials of ours are remembered by."""
-    return {**figures(loop.timed(trials, 0.0, trials)), "refits": loop.refits, "best": loop.best}
+    return {**figures(loop.timed(trials, 0.0, trials)), "refits": loop.refits, "moved": loop.moved, "best": loop.best}
 
 
 def against_peer(

@@ -57,7 +57,8 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         everything += ratios(result["graded"])
         raw = 8 * n * (d + 1)
         memory = {"peak MB": result["bytes"] / 1e6, "raw MB": raw / 1e6}
-        shown = {**normalised_cells([ours]), "refits": ours["refits"], **memory, "best f": ours["best"]}
+        shown = {**normalised_cells([ours]), "refits": ours["refits"], "that moved theta": ours["moved"], **memory}
+        shown["best f"] = ours["best"]
         label = f"defaults, n = {n}, d = {d}"
         target, reached = "", None
         if n in MOST_SECONDS:

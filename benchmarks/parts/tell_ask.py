@@ -55,6 +55,7 @@ def _rows(results: Mapping[str, Any]) -> list[Row]:
         blocks = result["ours"]
         shown = cells(result)
         shown["refits"] = min(b["refits"] for b in blocks)
+        shown["that moved theta"] = min(b["moved"] for b in blocks)
         shown["peer threads"] = result["peer"][0]["threads"]
         shown["trials ours, peer"] = f"{blocks[0]['count']}, {min(b['count'] for b in result['peer'])}"
         for side in ("ours", "peer"):

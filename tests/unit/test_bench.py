@@ -201,7 +201,7 @@ def test_a_fast_block_without_its_refit_is_no_success() -> None:
     side = {"mean": 1.0, "max": 1.0, "count": 1, "best": 0.0}
     peer = {**side, "threads": 1}
     for refits, ratio, reached in ((1, 41.0, True), (0, 41.0, False), (1, 39.0, False)):
-        result = {"ours": [{**side, "refits": refits}], "peer": [peer], "ratio": ratio}
+        result = {"ours": [{**side, "refits": refits, "moved": 1}], "peer": [peer], "ratio": ratio}
         row, other = PART.rows({"n100-d5-optuna_gp": result, "n100-d5-botorch": result})
         assert row.reached is reached and row.target == ">= 40 x"
         assert other.reached is None and not other.target

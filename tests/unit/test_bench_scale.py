@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from hpo_fast_bench import child, cli, methods, parts, rods
 from hpo_fast_bench.parts import growth, limits, memory, regret_table
-from hpo_fast_bench.parts.loops import before_refit, interval, refits_within
-
-from hpo_fast.strategies._refits import is_due
+from hpo_fast_bench.parts.loops import before_refit, interval, our_loop, refits_within
 
 
 def bench(*arguments: str) -> int:
@@ -62,11 +60,11 @@ def test_a_faster_machine_has_more_normalised_seconds() -> None:
 # -- bookkeeping ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [70, 1100, 3000, 9999, 10_000])
-def test_the_refit_is_due_with_the_first_timed_trial(n: int) -> None:
-    first = before_refit(n)
-    assert is_due(n + 1, first, first) and not is_due(n + 1, first + 1, first + 1)
-    assert interval(n + 1) == pytest.approx(0.1 * (n + 1), abs=1.01)
+@pytest.mark.parametrize(
+    ("n", "first", "tenth"), [(70, 64, 8), (300, 273, 31), (998, 908, 100), (999, 968, 100), (10_000, 9873, 1001)]
+)
+def test_the_refit_that_is_due_with_the_next_trial(n: int, first: int, tenth: int) -> None:
+    assert before_refit(n) == first and interval(n + 1) == tenth
 
 
 def test_refits_that_end_within_the_timed_trials() -> None:
@@ -76,9 +74,18 @@ def test_refits_that_end_within_the_timed_trials() -> None:
     assert [refits_within(10_000, 325, exact) for exact in (False, True)] == [2, 1]
 
 
+def test_refits_that_moved_theta_are_counted() -> None:
+    loop = our_loop(70, 2, 0, 1)
+    thetas = [[0.0], None, [0.0], [1.0], None, [1.0], [0.5]]  # the first is that of the ask before the clock
+    loop.notes = [{} if theta is None else {"fit": {"n": 70, "theta": theta}} for theta in thetas]
+    assert (loop.refits, loop.moved) == (4, 2)
+    loop.notes[0], loop._first = {}, {"fit": {"n": 64, "theta": [2.0]}}
+    assert loop.moved == 3
+
+
 def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:
     part = parts.part("large")
-    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 3, "best": -1.0}
+    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 3, "moved": 1, "best": -1.0}
     for change, reached in (({}, True), ({"refits": 2}, False), ({"rate": 120.0}, False), ({"max": 0.3}, False)):
         result = {"ours": [{**block, **change}], "graded": [[1.0, "ours"]]}
         assert part.rows({"n3000-d5": result})[0].reached is reached
@@ -86,7 +93,7 @@ def test_a_figure_within_its_target_counts_only_with_its_refit() -> None:
 
 def test_the_points_of_every_size_are_judged_by_themselves() -> None:
     part = parts.part("large")
-    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 1, "best": -1.0}
+    block = {"mean": 0.05, "max": 0.15, "count": 301, "rate": 90.0, "refits": 1, "moved": 1, "best": -1.0}
     good, bad = ({"ours": [block], "graded": [[ratio, "ours"]]} for ratio in (1.0, 0.1))
     peer = {"peer": {"mean": 25.0, "max": 26.0, "count": 2, "best": -1.0}}
     rows = part.rows({"n3000-d5": good, "n10000-d5": bad, "n3000-d5-optuna_gp": peer})
@@ -129,7 +136,7 @@ def test_every_limit_has_its_step_and_its_operations(kind: str) -> None:
 
 def test_memory_is_held_against_the_data() -> None:
     part = parts.part("million")
-    block = {"mean": 0.1, "max": 0.2, "count": 300, "rate": 90.0, "best": 0.0, "refits": 1}
+    block = {"mean": 0.1, "max": 0.2, "count": 300, "rate": 90.0, "best": 0.0, "refits": 1, "moved": 1}
     result = {"ours": block, "bytes": 4 * 8 * 11e6 + 1e9, "graded": [[1.0, "ours"]]}
     time, memory, quality = part.rows({"n1000000-d10": result})
     assert time.reached is True and memory.reached is True and quality.reached is True
