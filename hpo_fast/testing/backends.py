@@ -87,7 +87,10 @@ class BackendKit:
 
 
 class BackendContract(BackendKit):
-    """What every backend keeps. Subclass it, give `make`, and let pytest collect the subclass.
+    """What every backend keeps, but of refits and of the local model: these have kits of their own.
+
+    Subclass it, give `make`, and let pytest collect the subclass; so too `RefitContract`, `LocalContract` and
+    `LocalStateContract`.
 
     class TestMine(hpo_fast.testing.BackendContract):
         def make(self, layout, **options):

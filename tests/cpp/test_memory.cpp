@@ -136,10 +136,6 @@ void check_verbs(const hpo::GpConfig& c) {
     said.assign({fit.log_likelihood, fit.log_posterior});
   });
   check([&](GaussianProcess& gp) {
-    gp.begin_refit(N, N / 2);
-    gp.finish_refit();
-  });
-  check([&](GaussianProcess& gp) {
     std::vector<double> theta = gp.theta();
     theta[0] += 0.5;
     gp.set_theta({theta.data(), 7}, 100);
@@ -150,6 +146,45 @@ void check_verbs(const hpo::GpConfig& c) {
     for (const auto* more : {&found.U, &found.mean, &found.var, &found.optima})
       for (const double x : *more) said.push_back(std::isnan(x) ? -1.0 : x);  // a column that does not exist
   });
+}
+
+// A refit to the nearest that moves theta, and one that leaves it and the factor.
+void check_near(const hpo::GpConfig& c) {
+  const History h(N);
+  const auto probe = h.points(100, 20);
+  GaussianProcess all(h.arrays, c);
+  h.tell(all, 0, N);
+  all.refit();
+  const std::vector<double> fitted = all.theta();
+  for (const bool stays : {false, true}) {
+    const auto make = [&] {
+      auto gp = std::make_unique<GaussianProcess>(h.arrays, c);
+      if (stays) gp->set_theta({fitted.data(), 7}, N / 2);
+      h.tell(*gp, 0, N);
+      return gp;
+    };
+    const auto verb = [](GaussianProcess& gp) {
+      gp.begin_refit(N, N - MORE);
+      gp.finish_refit();
+    };
+    const std::vector<double> theta = make()->theta();
+    const auto before = predict(*make(), probe);
+    auto undisturbed = make();
+    verb(*undisturbed);
+    CHECK((undisturbed->theta() == theta) == stays);
+    const auto after = predict(*undisturbed, probe);
+    const auto done = [&](GaussianProcess& gp) {
+      CHECK(gp.theta() == undisturbed->theta());
+      CHECK(after == predict(gp, probe));
+    };
+    const auto same = [&](GaussianProcess& gp) {
+      CHECK(gp.theta() == theta);
+      CHECK(before == predict(gp, probe));
+      verb(gp);
+      done(gp);
+    };
+    at_many_calls(make, verb, same, done);
+  }
 }
 
 // A refit in pieces: the piece that ran out of memory ends the refit, and another one can be begun.
@@ -296,6 +331,11 @@ TEST(memory_local_neighbours_of_ones_own) {
 TEST(memory_where_the_model_becomes_another_one) {
   check_verbs(exact_below(N + MORE / 2));
   check_verbs(exact_below(N - MORE / 2));
+}
+
+TEST(memory_refit_to_the_nearest) {
+  check_near(config(1));
+  check_near(local(2));
 }
 
 TEST(memory_refit_in_pieces) {

@@ -620,6 +620,28 @@ def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, monkeypatch, 
     assert told(study) == expected
 
 
+def test_a_resumed_study_knows_the_newest_fit_to_all(early, monkeypatch, tmp_path):
+    """After a bulk: the refits that are due before a tenth more were told."""
+    for name, value in {"LEAST_FIRST": 2, "SPREAD_OVER": 60}.items():
+        monkeypatch.setattr(f"hpo_fast.strategies._refits.{name}", value)
+    x, y = np.random.default_rng(0).random((2, 60))
+
+    def begun(path):
+        study = Study(FLOATS, BayesianOptimization(), storage=path, seed=1)
+        study.add_trials({"x": x, "y": 3 * y - 1}, np.sin(6 * x) + (3 * y - 1) ** 2)
+        return study
+
+    whole = begun(None)
+    whole.optimize(wave, 20)
+    begun(tmp_path / "s.db")
+    for _ in range(20):
+        study = Study.load(tmp_path / "s.db")
+        study.optimize(wave, 1)
+    assert told(study) == told(whole)
+    fits = [(note["fit"]["n"], note["fit"].get("nearest")) for _, _, _, note in told(whole) if "fit" in note]
+    assert fits == [(60, None), (62, 20), (64, 20), (68, 20), (75, 20)]
+
+
 class Exhausted:
     """A handle that runs out of memory at its third share of a refit, and drops it then."""
 
