@@ -87,7 +87,8 @@ std::vector<std::int64_t> GaussianProcess::near_the_best(const Observed& all, st
 }
 
 // A length scale of which the data say nothing, for its block is the same in all of them, stays as it is; so does the
-// variance, where they are one point.  The others must gain enough.
+// variance, where they are one point, of which they say nothing beside a constant mean and no more than one value does
+// without.  The others must gain enough.
 void GaussianProcess::settle_for(const FitData& data, FitSettings& settings) const {
   const Mat<const double> U = data.observed.U_nd;
   bool any = false;
@@ -137,7 +138,7 @@ void GaussianProcess::begin_refit(std::int64_t n, std::int64_t nearest) {
   FitData near;
   if (nearest > 0 && nearest < n) {
     near = FitData(all, near_the_best(all, nearest));
-    settle_for(near, settings);
+    if (near.n() > 0) settle_for(near, settings);
   }
   const Observed& data = near.n() > 0 ? near.observed : all;
   next_ = std::make_unique<Planned>(n, columns_, std::move(settings), data, std::move(theta));

@@ -123,6 +123,7 @@ void Refit::end_search() {
 }
 
 // Takes theta back where data_ do not tell enough for another one: what they leave open the prior decides.
+// Returns the operations done, at most.
 double Refit::weigh_gain(int threads) {
   double before = -INF;
   try {

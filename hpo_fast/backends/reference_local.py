@@ -205,12 +205,12 @@ def by_distance(kernel: Kernel, theta: Array, U: Array, point: Array) -> Rows:
             step = (embedded(U[:, c])[0] * inverse).astype(single)
             step -= (embedded(point[:, c])[0] * inverse).astype(single)
             r2 += step * step
-    for j in range(kernel.layout.b):  # what differs or does not
-        inverse, c = np.exp(-theta[j]), kernel.columns[j]
-        if j in numbers:
-            part, differs = 0.25, np.isnan(U[:, c]) != np.isnan(point[:, c])
-        else:
-            part, differs = 1.0, kernel.block_distance(j, U, point)[:, 0] > 0.0
-        r2 += np.where(differs, single(part * inverse * inverse), single(0.0))
+        for j in range(kernel.layout.b):  # what differs or does not
+            inverse, c = np.exp(-theta[j]), kernel.columns[j]
+            if j in numbers:
+                part, differs = 0.25, np.isnan(U[:, c]) != np.isnan(point[:, c])
+            else:
+                part, differs = 1.0, kernel.block_distance(j, U, point)[:, 0] > 0.0
+            r2 += np.where(differs, single(part * inverse * inverse), single(0.0))
     order = np.argsort(r2, kind="stable")
     return order[np.isfinite(r2[order])]

@@ -16,7 +16,7 @@ FIRST_NEAR, LEAST_FIRST, MOST_FIRST = 64, 32, 128
 NEAREST_EACH, LEAST_NEAREST, MOST_NEAREST = 16, 128, 512
 # Most of its work is the new factor, 0.02 s at 1,000 observations and 8 s at 10,000. It is spread over n / 128 of the
 # asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly grows, over
-# at most 64. The ask that begins it reads all points, to find the nearest: not spread, some 0.1 s at 1,000,000.
+# at most 64. The ask that begins it reads all points, to find the nearest: not spread, 0.1 to 0.2 s at 1,000,000.
 SPREAD_OVER, MOST_SHARES = 128, 64
 
 

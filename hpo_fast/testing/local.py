@@ -19,7 +19,7 @@ from hpo_fast.backends.reference_kernel import Kernel
 from hpo_fast.space import Int, Space
 from hpo_fast.space.layout import Layout
 from hpo_fast.testing.backends import (
-    BackendContract,
+    BackendKit,
     FloatArray,
     assert_close,
     assert_representable,
@@ -43,7 +43,7 @@ class LocalKit:
 
     def spaces(self) -> Mapping[str, Space]:
         """Give the spaces to run on."""
-        return BackendContract().spaces()
+        return BackendKit().spaces()
 
     # -- helpers -----------------------------------------------------------------------------------------------------
 

@@ -213,18 +213,40 @@ class RefitContract(BackendKit):
         assert found[1] != theta[0, 1] and found[3] != theta[0, 3]
 
     def test_copies_of_one_point_tell_of_the_noise_alone(self) -> None:
-        """Of the variance the prior alone would decide."""
+        """Of length scales and variance the prior alone would decide; they are where it has them not."""
+        space = self.spaces()["finite"]
+        U, Y = history(space, 100, 4)
+        best = int(np.argmin(Y[:, 0]))
+        U[40:], Y[40:] = U[best], Y[best] - 1.0 + 0.5 * np.random.default_rng(1).standard_normal((60, 1))
         for surrogate in ("exact", "vecchia"):
-            space = self.spaces()["finite"]
-            U, Y = history(space, 100, 4)
-            best = int(np.argmin(Y[:, 0]))
-            U[40:], Y[40:] = U[best], Y[best] - 1.0 + 0.5 * np.random.default_rng(1).standard_normal((60, 1))
-            handle = self.make(space.layout, surrogate=surrogate)
-            handle.append(U, Y)
-            theta = handle.theta
-            handle.begin_refit(100, 50)
+            for noise in (None, 0.01):
+                handle = self.make(space.layout, surrogate=surrogate, noise=noise)
+                handle.append(U, Y)
+                theta = handle.theta
+                theta[0, :-2] -= 0.7
+                theta[0, -2] += 1.5
+                handle.set_theta(theta)
+                handle.begin_refit(100, 50)
+                found = handle.finish_refit().theta
+                assert np.array_equal(found[0, :-1], theta[0, :-1])
+                assert noise is not None or found[0, -1] > theta[0, -1] + 1.0
+                assert noise is None or found[0, -1] == theta[0, -1], "nothing may move"
+
+    def test_where_nothing_is_near_all_are_fitted(self) -> None:
+        """Length scales so short that single precision knows no distance."""
+        space = self.spaces()["one float"]
+        U, Y = history(space, 60, 3)
+        handle = self.make(space.layout)
+        handle.append(U, Y)
+        theta = handle.theta
+        theta[0, 0] = -95.0
+        expected = None
+        for nearest in (0, 20):
+            handle.set_theta(theta)
+            handle.begin_refit(60, nearest)
             found = handle.finish_refit().theta
-            assert np.array_equal(found[0, :-1], theta[0, :-1]) and found[0, -1] > theta[0, -1] + 1.0
+            assert found[0, 0] > -4.0 and (expected is None or np.array_equal(found, expected))
+            expected = found
 
     def test_theta_that_stays_may_be_out_of_bounds(self) -> None:
         space = self.spaces()["floats"]

@@ -148,7 +148,7 @@ void check_verbs(const hpo::GpConfig& c) {
   });
 }
 
-// A refit to the nearest that moves theta, and one that leaves it and the factor.
+// A refit to the nearest that moves theta, and one that leaves it: of an exact model the factor, too.
 void check_near(const hpo::GpConfig& c) {
   const History h(N);
   const auto probe = h.points(100, 20);
@@ -336,6 +336,7 @@ TEST(memory_where_the_model_becomes_another_one) {
 TEST(memory_refit_to_the_nearest) {
   check_near(config(1));
   check_near(local(2));
+  check_near(exact_below(N - MORE / 2));
 }
 
 TEST(memory_refit_in_pieces) {
