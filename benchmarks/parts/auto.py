@@ -81,7 +81,8 @@ PART = Part(
     _rows,
     PACKAGES["optuna_tpe"],
     "optuna_tpe",
-    note="Ours: every trial of one refit interval, all of its refits' work inside the clock. EI: of the asked point "
+    note="Ours: every trial of one refit interval, all of its refits' work inside the clock; one that leaves "
+    "theta makes the local model anew as well. EI: of the asked point "
     f"under the model that asked it, relative to the best of two long searches, {SEARCHES_OF_MANY}; and, of one "
     "trial a run, the same under the exact Gaussian process with the same theta, the searches 4 times as long as "
     "ours. best f: the least noise-free value that the timed trials found, median of the runs.",

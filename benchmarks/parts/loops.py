@@ -134,7 +134,10 @@ class Loop:
 
     @property
     def moved(self) -> int:
-        """Those of them that moved theta; the others leave the factor as well, which is most of the work."""
+        """Those of them that moved theta.
+
+        The others leave the factor of an exact model as well, which is most of the work; a local one is made anew.
+        """
         count, theta = 0, self._first.get("fit", {}).get("theta")
         for i, note in enumerate(self.notes):
             if "fit" in note:
