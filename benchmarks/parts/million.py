@@ -76,9 +76,9 @@ PART = Part(
     _units,
     _rows,
     note="Told by add_trials from arrays. The clock starts after the ask that fits theta to them, and stops after "
-    "6,251 trials at 100,000 and 300 at 1,000,000: refits are due after 128, 256 and so on, each spread over 64 asks; "
-    "one that leaves theta makes the local model anew as well, "
-    "so that the mean is above that of all trials until a tenth more were told. "
+    "6,251 trials at 100,000 and 300 at 1,000,000: refits are due after 128, 256 and so on, each spread over 64 asks, "
+    "so that the mean is above that of all trials until a tenth more were told; "
+    "one that leaves theta makes the local model anew as well. "
     "Seconds are normalised to a machine whose dgemm reaches 90 GFLOP/s at n = 3,000 with the same threads (measured "
     "before and after). Memory: the peak of the whole process, "
     "refit, interpreter, imports, the caller's own arrays and a copy of them included; raw data are 8 n (d + 1) "

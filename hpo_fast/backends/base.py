@@ -265,7 +265,7 @@ class Surrogate(Protocol):
     def finish_refit(self) -> Fit:
         """Does what is left of the refit that was planned, and moves theta, if that is to move.
 
-        In any case theta counts as fitted when those n were told.
+        Unless n is 0, theta then counts as fitted when those n were told, moved or not.
 
         Raises:
             ValueError: none was planned.

@@ -259,7 +259,7 @@ class GaussianProcess:
         if nearest < 0:
             raise ValueError(f"nearest must be a number of rows, or 0 for all, but got {nearest}; leave it out")
         part = copy.copy(self)  # a verb makes new arrays, so that the two share none that changes
-        part._surrogate = "exact"
+        part._surrogate = "vecchia"  # no model of its own, so that nothing can fail under theta as it is
         part._renew(self._U[:n], self._y[:n], self._known[:n], self._theta, n)
         if 0 < nearest < n:  # what the likelihood reads
             best = part._U[np.argsort(part._w, kind="stable")[:BEST_OF_FIT]]

@@ -30,8 +30,8 @@ CLOSE = 1e-8
 LOOSE = 1e-4
 
 
-class BackendKit:
-    """What the kits of backends share: handles, spaces, comparisons."""
+class Kit:
+    """What all kits of backends share: handles and spaces."""
 
     def make(self, layout: Layout, **options: Any) -> Surrogate:
         """Build a new handle; the options are those of `hpo_fast.backends.gaussian_process`."""
@@ -63,7 +63,9 @@ class BackendKit:
             "choices": Space(**{f"c{i}": Categorical(list("abcdef")) for i in range(6)}),
         }
 
-    # -- helpers -----------------------------------------------------------------------------------------------------
+
+class BackendKit(Kit):
+    """What the kits share where a handle is exact: pairs of handles, comparisons."""
 
     def pairs(self, n: int = 40, **options: Any) -> Iterator[tuple[str, Space, Surrogate, Reference]]:
         """Give, for each space, a handle and a reference that were told the same n rows, at a theta of their own."""

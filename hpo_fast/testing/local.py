@@ -7,7 +7,7 @@ Beside `hpo_fast.testing.backends`, whose rules hold as well where a handle is e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -17,10 +17,9 @@ from hpo_fast.backends.base import KERNELS, UTILITIES, Surrogate, Utility
 from hpo_fast.backends.reference import GaussianProcess as Reference
 from hpo_fast.backends.reference_kernel import Kernel
 from hpo_fast.space import Int, Space
-from hpo_fast.space.layout import Layout
 from hpo_fast.testing.backends import (
-    BackendKit,
     FloatArray,
+    Kit,
     assert_close,
     assert_representable,
     distinct,
@@ -34,18 +33,8 @@ from hpo_fast.testing.backends import (
 CLOSE = 1e-7
 
 
-class LocalKit:
-    """What the kits of the local model share: handles of it, spaces, comparisons."""
-
-    def make(self, layout: Layout, **options: Any) -> Surrogate:
-        """Build a new handle; the options are those of `hpo_fast.backends.gaussian_process`."""
-        raise TypeError(f"{type(self).__name__}: make must be defined; let it return a new handle.")
-
-    def spaces(self) -> Mapping[str, Space]:
-        """Give the spaces to run on."""
-        return BackendKit().spaces()
-
-    # -- helpers -----------------------------------------------------------------------------------------------------
+class LocalKit(Kit):
+    """What the kits of the local model share: handles of it, comparisons."""
 
     def local(self, space: Space, n: int = 0, **options: Any) -> Surrogate:
         """Give a handle of the local model, at a theta of its own that counts as fitted to n observations."""

@@ -173,14 +173,15 @@ class RefitContract(BackendKit):
         """Whatever is told meanwhile: the factor that is there serves."""
         for name in ("mixed", "conditional"):
             space = self.spaces()[name]
-            U, Y = history(space, 330, 5)
-            theta = self.make(space.layout).theta
-            for k in (0, 250):  # where it does not stay the first time
+            U, Y = history(space, 350, 5)
+            start = self.make(space.layout).theta
+            for k, surrogate in ((0, "exact"), (250, "exact"), (250, "auto")):  # the first time it does not stay
+                theta = start
                 if k:
                     first = self.make(space.layout)
                     first.append(U[:k], Y[:k])
                     theta = first.refit().theta
-                handle, other = self.make(space.layout), self.make(space.layout)
+                handle, other = (self.make(space.layout, surrogate=surrogate, exact_below=340) for _ in range(2))
                 handle.append(U[:300], Y[:300])
                 handle.set_theta(theta, k)
                 handle.begin_refit(300, 280)
@@ -190,8 +191,12 @@ class RefitContract(BackendKit):
                 after = handle.finish_refit().theta
                 assert np.array_equal(after, theta) == (k > 0), "250 rows tell as much as 280, the prior less"
                 other.set_theta(after, 300)
-                other.append(U, Y)
+                other.append(U[:330], Y[:330])
                 self.assert_same_state(handle, other, space, "after a refit that left theta")
+                for one in (handle, other):
+                    one.append(U[330:], Y[330:])  # the local model of "auto" begins with the rows of the refit
+                assert handle.regime == other.regime == ("vecchia" if surrogate == "auto" else "exact")
+                self.assert_same_state(handle, other, space, f"after it and more rows, {surrogate}")
 
     def test_a_block_that_the_nearest_have_not_keeps_its_length_scale(self) -> None:
         space = Space(
@@ -258,6 +263,16 @@ class RefitContract(BackendKit):
         handle.set_theta(theta)
         handle.begin_refit(120, 100)
         assert np.array_equal(handle.finish_refit().theta, theta)
+
+    def test_theta_without_a_likelihood_moves(self) -> None:
+        """The local model takes any theta; what a refit to the nearest gains over this one cannot be computed."""
+        space = self.spaces()["floats"]
+        for make in (self.make, Reference):
+            handle = make(space.layout, surrogate="vecchia")
+            handle.append(*history(space, 60, 3))
+            handle.set_theta(np.array([[0.0, 0.0, 0.0, 800.0, -5.0]]))
+            handle.begin_refit(60, 30)
+            assert handle.finish_refit().theta[0, -2] < np.log(1e3) + 1e-9
 
     def test_a_plan_ends_with_its_rows(self) -> None:
         space = self.spaces()["floats"]

@@ -67,6 +67,23 @@ TEST(gp_a_bulk_that_fails) {
   CHECK(predict(gp, X) == predict(same, X));
 }
 
+TEST(gp_a_refit_that_leaves_theta_leaves_the_factor) {
+  const std::int64_t n = 1000;
+  const double factor = 2.0 / 3.0 * n * n * n;
+  const History h(n);
+  GaussianProcess gp(h.arrays, config(2));
+  h.tell(gp, 0, n);
+  for (const bool stays : {false, true}) {
+    const std::vector<double> theta = gp.theta();
+    gp.begin_refit(n, 64);
+    const double work = gp.advance_refit(1e300);
+    gp.finish_refit();
+    CHECK((gp.theta() == theta) == stays);
+    CHECK(stays ? work < 0.3 * factor : work > factor);
+    gp.refit();  // to all: the nearest have little to add
+  }
+}
+
 TEST(gp_two_threads_agree_with_one) {
   const History h(700);
   const History probe(100);
