@@ -103,12 +103,10 @@ void Factor::products(std::int64_t first, std::int64_t c0, std::int64_t c1, std:
     std::memset(U + (c * shares + share) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
   for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
     const std::int64_t height = std::min(PANEL, first - pp * PANEL);
-    for (std::int64_t c = c0; c < c1; ++c) {
-      double* Ap = A + c * size + pp * PANEL * LANES;
-      k.panel_product(panel(pp), height, stride(pp), pp * PANEL, C + c * size, Ap, LANES);
-      k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), Ap, LANES,
-                         U + (c * shares + share) * size);
-    }
+    double* Ap = A + c0 * size + pp * PANEL * LANES;
+    k.panel_product(panel(pp), height, stride(pp), pp * PANEL, c1 - c0, C + c0 * size, size, Ap, size, LANES);
+    k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), c1 - c0, Ap, size, LANES,
+                       U + (c0 * shares + share) * size, shares * size);
   }
 }
 
@@ -201,7 +199,7 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
         for (std::int64_t j = 0; j < LANES; ++j)
           for (std::int64_t l = 0; l < LANES; ++l)
             Ut[(c * LANES + l) * LANES + j] = -U[c * size + (tile * LANES + j) * LANES + l];
-      k.panel_product(W, height, PANEL, 0, Ut, V + tile * LANES, ldv);
+      k.panel_product(W, height, PANEL, 0, 1, Ut, 0, V + tile * LANES, 0, ldv);
     }
   });
   const auto wide = static_cast<std::size_t>(PANEL - above) * sizeof(double);
@@ -290,7 +288,7 @@ void Factor::inverse(double* out, std::int64_t ld, int threads) const {
     std::vector<double> U((c + 1) * LANES * LANES, 0.0);
     const std::int64_t j0 = c * LANES, lanes = std::min(LANES, n_ - j0), height = std::min(n_, j0 + LANES);
     for (std::int64_t p = j0 / PANEL; p < panels(); ++p)
-      k.panel_transposed(panel(p), rows(p), stride(p), p * PANEL, height, panel(p) + j0, stride(p), U.data());
+      k.panel_transposed(panel(p), rows(p), stride(p), p * PANEL, height, 1, panel(p) + j0, 0, stride(p), U.data(), 0);
     for (std::int64_t i = 0; i < height; ++i)
       for (std::int64_t l = 0; l < lanes; ++l)
         if (i <= j0 + l) out[i * ld + j0 + l] = out[(j0 + l) * ld + i] = U[i * LANES + l];

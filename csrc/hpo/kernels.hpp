@@ -26,12 +26,16 @@ struct Kernels {
                      const double* Q_el, const double* weight, double* K_nl, double* H_nl);
 
   // A[r][lane] = sum_j V[r][j] K[j][lane], row group by row group; row r uses columns j < first + r + 1 (rounded up).
-  void (*panel_product)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first, const double* K_jl,
-                        double* A_rl, std::int64_t lda);
+  // For `chunks` of K and A, next_k and next_a doubles apart, which share what is read of V.
+  void (*panel_product)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
+                        std::int64_t chunks, const double* K_jl, std::int64_t next_k, double* A_rl, std::int64_t next_a,
+                        std::int64_t lda);
 
   // U[j][lane] += sum_r V[r][j] A[r][lane] for j < cols; row r has columns j <= first + r only (the rest is zero).
+  // Likewise for `chunks` of A and U.
   void (*panel_transposed)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
-                           std::int64_t cols, const double* A_rl, std::int64_t lda, double* U_jl);
+                           std::int64_t cols, std::int64_t chunks, const double* A_rl, std::int64_t next_a,
+                           std::int64_t lda, double* U_jl, std::int64_t next_u);
 
   // The same two for `count` vectors, 1 or 2, in one reading of V: a = V x, u += V' a.
   void (*panel_gram)(std::int64_t count, const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,

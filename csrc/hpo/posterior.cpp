@@ -65,18 +65,18 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
                    H ? H + c * work.size + share.begin * LANES : nullptr);
   });
   parallel_for(inner, inner, [&](std::int64_t t, int) {
-    alignas(64) double A[PANEL * LANES];
+    alignas(64) double A[GROUP * PANEL];
     if (gradient && t < sums)
       std::memset(Uacc + t * work.chunks * work.size, 0,
                   static_cast<std::size_t>(work.chunks * work.size) * sizeof(double));
     for (std::int64_t p = t; p < panels; p += inner) {
-      for (std::int64_t c = 0; c < work.chunks; ++c) {
-        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K + c * work.size, A, LANES);
-        k.add_squares(A, V->rows(p), work.partial_q.data() + (t * work.chunks + c) * LANES);
-        if (gradient)
-          k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->width(p), n), A, LANES,
-                             Uacc + (t * work.chunks + c) * work.size);
-      }
+      k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, work.chunks, K, work.size, A, PANEL * LANES,
+                      LANES);
+      for (std::int64_t c = 0; c < work.chunks; ++c)
+        k.add_squares(A + c * PANEL * LANES, V->rows(p), work.partial_q.data() + (t * work.chunks + c) * LANES);
+      if (gradient)
+        k.panel_transposed(V->panel(p), V->rows(p), V->stride(p), p * PANEL, std::min(V->width(p), n), work.chunks, A,
+                           PANEL * LANES, LANES, Uacc + t * work.chunks * work.size, work.size);
     }
   });
   // The shares of U add up in order, a stretch of rows a thread.
@@ -95,7 +95,7 @@ void Posterior::fill(Work& work, Mat<const double> U, int inner, bool gradient, 
   const double least = least_variance();  // what rounding leaves of a variance at a told point may be below zero
   for (std::int64_t c = 0; c < work.chunks; ++c) {
     double* mean = work.mean.data() + c * LANES;
-    k.panel_product(alpha, 1, n, n - 1, K + c * work.size, mean, LANES);
+    k.panel_product(alpha, 1, n, n - 1, 1, K + c * work.size, 0, mean, 0, LANES);
     for (std::int64_t l = 0; l < LANES; ++l) {
       mean[l] += mu;
       double q = 0.0;
@@ -239,10 +239,10 @@ void Posterior::covariance(Mat<const double> U, double* mean, double* out) {
     if (n > 0) {
       k.covariance(kind, s2, n, points->e_num(), e, points->rows(0), queries.chunk(c), points->weight(), K.data(),
                    nullptr);
-      k.panel_product(alpha, 1, n, n - 1, K.data(), lane, LANES);
+      k.panel_product(alpha, 1, n, n - 1, 1, K.data(), 0, lane, 0, LANES);
       for (std::int64_t p = 0; p < panels; ++p)
-        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, K.data(),
-                        A.data() + c * size + p * PANEL * LANES, LANES);
+        k.panel_product(V->panel(p), V->rows(p), V->stride(p), p * PANEL, 1, K.data(), 0,
+                        A.data() + c * size + p * PANEL * LANES, 0, LANES);
     }
     k.covariance(kind, s2, m, points->e_num(), e, queries.rows(0), queries.chunk(c), points->weight(), prior.data(),
                  nullptr);

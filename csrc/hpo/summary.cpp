@@ -117,9 +117,10 @@ std::int64_t Summary::project(const Rows& data, const std::vector<std::int64_t>&
     k.covariance(kind_, s2_, m(), points_.e_num(), e, points_.rows(0), mine.query.data(), points_.weight(), K, nullptr);
     for (std::int64_t panel = 0; panel < V_.panels(); ++panel) {
       const std::int64_t height = V_.rows(panel), stride = V_.stride(panel);
-      k.panel_product(V_.panel(panel), height, stride, panel * PANEL, K, A, LANES);
+      k.panel_product(V_.panel(panel), height, stride, panel * PANEL, 1, K, 0, A, 0, LANES);
       k.add_squares(A, height, q);
-      k.panel_transposed(V_.panel(panel), height, stride, panel * PANEL, std::min(V_.width(panel), m()), A, LANES, U);
+      k.panel_transposed(V_.panel(panel), height, stride, panel * PANEL, std::min(V_.width(panel), m()), 1, A, 0, LANES,
+                         U, 0);
     }
     for (std::int64_t l = 0; l < LANES; ++l)
       lambda_[c * LANES + l] = l < lanes ? std::max(0.0, s2_ - q[l]) + data.noise(rows[c * LANES + l]) : 1.0;
