@@ -116,9 +116,12 @@ void Factor::prepare_half(const CovarianceMatrix& K, std::int64_t first, int thr
   double* A = half_A_.need(HALF * size);
   double* U = half_U_.need(HALF * size);
   half_ = -1;
-  parallel_for(threads, HALF, [&](std::int64_t c, int) {
-    covariances(K, first, first + c * LANES, K.points->chunk(first / LANES + c), C + c * size);
-    products(first, c, c + 1, 0, 1, C, A, U);
+  const std::int64_t groups = std::min<std::int64_t>(HALF, threads);
+  parallel_for(threads, groups, [&](std::int64_t group, int) {
+    const std::int64_t c0 = HALF * group / groups, c1 = HALF * (group + 1) / groups;
+    for (std::int64_t c = c0; c < c1; ++c)
+      covariances(K, first, first + c * LANES, K.points->chunk(first / LANES + c), C + c * size);
+    products(first, c0, c1, 0, 1, C, A, U);
   });
   half_ = first;
 }

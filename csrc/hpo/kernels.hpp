@@ -32,7 +32,7 @@ struct Kernels {
                         std::int64_t lda);
 
   // U[j][lane] += sum_r V[r][j] A[r][lane] for j < cols; row r has columns j <= first + r only (the rest is zero).
-  // Likewise for `chunks` of A and U.
+  // Likewise for `chunks` of A and U, next_a and next_u doubles apart.
   void (*panel_transposed)(const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
                            std::int64_t cols, std::int64_t chunks, const double* A_rl, std::int64_t next_a,
                            std::int64_t lda, double* U_jl, std::int64_t next_u);

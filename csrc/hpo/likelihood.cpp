@@ -77,10 +77,9 @@ void Likelihood::add_block_row(std::int64_t I) {
   std::vector<double> G(e * LANES, 0.0);
   for (std::int64_t J = 0; J <= I; ++J) {
     std::memset(T, 0, sizeof(T));
-    for (std::int64_t p = I; p < panels; ++p) {
+    for (std::int64_t p = I; p < panels; ++p)
       k.panel_transposed(V_.tile(p, I), V_.rows(p), PANEL, p == I ? 0 : PANEL, rows, CHUNKS, V_.tile(p, J), LANES,
                          PANEL, T, PANEL * LANES);
-    }
     const double half = I == J ? 0.5 : 1.0;  // the tile on the diagonal holds each pair twice
     for (std::int64_t c = 0; c < CHUNKS; ++c) {
       const std::int64_t j0 = J * PANEL + c * LANES;
