@@ -45,18 +45,19 @@ def test_nearest(n, blocks, count):
 
 def test_shares():
     assert [refits.shares(n, False) for n in (1000, 4500, 8192, 10**6)] == [7, 35, 64, 64]
-    assert [refits.shares(n, True) for n in (1000, 10_000, 30_000)] == [7, 78, 234]
+    assert [refits.shares(n, True) for n in (1000, 10_000, 30_000)] == [15, 156, 468]
 
 
-@pytest.mark.parametrize(("surrogate", "count"), [("exact", 5), ("auto", 3), ("vecchia", 3)])
+@pytest.mark.parametrize(("surrogate", "count"), [("exact", 8), ("auto", 3), ("vecchia", 3)])
 def test_the_shares_of_the_exact_model_grow_with_its_work(monkeypatch, surrogate, count):
-    for name, value in {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "SPREAD_OVER": 5, "MOST_SHARES": 3}.items():
+    spread = {"SPREAD_OVER": 5, "MOST_SHARES": 3, "SPREAD_EXACT": 3}
+    for name, value in {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, **spread}.items():
         monkeypatch.setattr(refits, name, value)
     study = Study(Space(x=Float(0, 1)), BayesianOptimization(surrogate=surrogate), seed=1)
-    study.optimize(lambda t: (t["x"] - 0.3) ** 2, 33)
+    study.optimize(lambda t: (t["x"] - 0.3) ** 2, 36)
     notes = [record.note for record in study.trials]
     first = next(i for i, note in enumerate(notes) if "refit" in note)
-    assert notes[first]["refit"] == {"n": first} and first // 5 == 5
+    assert notes[first]["refit"] == {"n": first} and (first // 5, first // 3) == (5, 8)
     assert next(i for i, note in enumerate(notes) if "fit" in note and i > first) == first + count
 
 
