@@ -49,7 +49,7 @@ def build_core(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         def compile_one(source: Path) -> str:
             target = str(directory / f"{source.parent.name}_{source.stem}.o")
             own = FLAGS.get(source.stem, []) if X86 else []
-            # The kernels as in setup.py: nearly all the time is theirs, and with -O1 they take four times as long.
+            # -O3 as in setup.py: most of the time is theirs, and with -O1 they take about four times as long.
             level = "-O3" if source.stem.startswith("kernels_") else "-O1"
             common = ["-std=c++17", level, "-g1", "-DHPO_FAST_DEBUG", f"-I{ROOT / 'csrc'}"]
             _run([compiler, *common, *flags, *own, "-c", str(source), "-o", target])

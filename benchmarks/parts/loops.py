@@ -27,11 +27,11 @@ def refits_within(n: int, trials: int, exact: bool = False) -> int:
     """Refits of ours that end in so many timed trials of `our_loop`, at least one; exact: that model is forced."""
     if n < NEAR_FROM:
         return 1
-    fitted, ends = n, 0
+    fitted, end, ends = n, n, 0
     for told in range(n + 1, n + trials + 1):
-        if is_due(told, fitted, n):
-            fitted = told
-            ends += told + shares(told, exact) <= n + trials
+        if told > end and is_due(told, fitted, n):  # one that is due meanwhile waits until the one under way has ended
+            fitted, end = told, told + shares(told, exact)
+            ends += end <= n + trials
     return max(1, ends)
 
 

@@ -18,9 +18,9 @@ NEAREST_EACH, LEAST_NEAREST, MOST_NEAREST = 16, 128, 512
 # asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly grows, over
 # at most 64. The ask that begins it reads all points, to find the nearest: not spread, 0.1 to 0.2 s at 1,000,000.
 SPREAD_OVER, MOST_SHARES = 128, 64
-# Where the exact model is forced an ask can be long by itself. A share of this is less than the half panel that fills
-# in the factor at hand once in 32 tells, and then waits, so that not both fall into one ask. (Zen 3, 10,000 told, d =
-# 20, 330 trials: the longest took 0.60 s, and 0.90 with n / 128.)
+# Forced, the exact model goes on where a row that completes half a panel of the factor, one in 32, makes an ask long. A
+# share of n / 64 is less work than that and so waits for the next ask; one of n / 128 was more, and both fell into one.
+# (Zen 3, 10,000 told, d = 20, 330 trials with one refit: the longest took 0.60 s, and 0.90 with n / 128.)
 SPREAD_EXACT = 64
 
 

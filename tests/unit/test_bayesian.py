@@ -544,8 +544,8 @@ def test_thread_counts_of_numpy():
 @pytest.fixture
 def early(monkeypatch):
     """Spread refits from 24 observations on, each to the 20 nearest and over five asks and more."""
-    early = {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "SPREAD_OVER": 5, "NEAREST_EACH": 4, "LEAST_NEAREST": 20}
-    for name, value in early.items():
+    early = {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "NEAREST_EACH": 4, "LEAST_NEAREST": 20}
+    for name, value in {**early, "SPREAD_OVER": 5, "SPREAD_EXACT": 5}.items():
         monkeypatch.setattr(f"hpo_fast.strategies._refits.{name}", value)
 
 

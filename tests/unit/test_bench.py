@@ -133,6 +133,16 @@ def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
         assert space.decode(space.encode(params)) == pytest.approx(params)
 
 
+def test_a_refit_that_is_due_while_one_is_under_way_waits() -> None:
+    loop = our_loop(2100, 2, 0, 1, "hpo_fast_exact")
+    loop.timed(102, 0.0, 102)
+    begins = [i for i, note in enumerate(loop.notes) if begins_refit(note)]
+    ends = [i for i, note in enumerate(loop.notes) if i and "fit" in note]
+    assert begins == [32, 66] and ends == [32 + 2132 // 64, 66 + 2166 // 64]  # the second was due at 64
+    assert loop.refits == 2 == refits_within(2100, ends[1], exact=True)
+    assert refits_within(2100, ends[1] - 1, exact=True) == 1
+
+
 @pytest.mark.parametrize("n", [70, 1000, 1100])  # from 1,000 on in pieces, and after a bulk more often
 def test_interval_holds_its_refits(n: int) -> None:
     loop = our_loop(n, 2, 0, 1)

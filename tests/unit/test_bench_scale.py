@@ -72,6 +72,7 @@ def test_refits_that_end_within_the_timed_trials() -> None:
     assert [refits_within(3000, trials) for trials in (68, 69, 115, 116, 207, 208, 301)] == [1, 1, 1, 2, 2, 3, 3]
     assert refits_within(10_000, interval(10_001), exact=True) == 3 and refits_within(1_000_000, 300) == 1
     assert [refits_within(10_000, 325, exact) for exact in (False, True)] == [2, 1]
+    assert [refits_within(10_000, trials, exact=True) for trials in (446, 447)] == [1, 2]  # the second one waits
 
 
 def test_refits_that_moved_theta_are_counted() -> None:
