@@ -72,7 +72,7 @@ class BayesianOptimization(Strategy):
     all, so that the model is of the place where the search is; it stays where these tell too little for another one.
     They come earlier, too: when a 64th of the last fit to all was told since, at least 32 and at most 128, then twice,
     four times and so on as many, or when the one under way has ended. Each is spread over the next n / 128 asks, at
-    most 64, or n / 64 if `surrogate` is "exact", while the model answers as it was.
+    most 64, or, if `surrogate` is "exact", from 4,096 on n / 64, while the model answers as it was.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
     observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
     ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and

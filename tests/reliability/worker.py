@@ -100,7 +100,7 @@ def strategy_of(name: str) -> Strategy:
 def spread_early(change: Callable[[Any, str, Any], None] = setattr) -> None:
     """Refits are spread, and of some, from 24 observations on, and from 40 on the local model answers."""
     early = {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, "NEAREST_EACH": 4, "LEAST_NEAREST": 20}
-    early |= {"SPREAD_OVER": 5, "SPREAD_EXACT": 5, "LEAST_FIRST": 2}  # before 10 % more were told
+    early |= {"SPREAD_OVER": 5, "LEAST_FIRST": 2}  # before 10 % more were told
     for name, value in early.items():
         change(_refits, name, value)
     change(bayesian, "EXACT_BELOW", 40)

@@ -133,7 +133,8 @@ def test_optuna_is_asked_for_the_parameters_that_exist() -> None:
         assert space.decode(space.encode(params)) == pytest.approx(params)
 
 
-def test_a_refit_that_is_due_while_one_is_under_way_waits() -> None:
+def test_a_refit_that_is_due_while_one_is_under_way_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo_fast.strategies._refits.HALVES_FROM", 2048)  # as with twice as many observations
     loop = our_loop(2100, 2, 0, 1, "hpo_fast_exact")
     loop.timed(102, 0.0, 102)
     begins = [i for i, note in enumerate(loop.notes) if begins_refit(note)]

@@ -45,12 +45,20 @@ def test_nearest(n, blocks, count):
 
 def test_shares():
     assert [refits.shares(n, False) for n in (1000, 4500, 8192, 10**6)] == [7, 35, 64, 64]
-    assert [refits.shares(n, True) for n in (1000, 10_000, 30_000)] == [15, 156, 468]
+    assert [refits.shares(n, True) for n in (1000, 4095, 4096, 10_000, 30_000)] == [7, 31, 64, 156, 468]
+
+
+@pytest.mark.parametrize("n", [refits.HALVES_FROM, 10_000, 30_000])
+@pytest.mark.parametrize("nearest", [refits.LEAST_NEAREST, refits.MOST_NEAREST])
+def test_a_share_of_a_large_exact_refit_is_less_work_than_half_a_panel(n, nearest):
+    """So it waits where one falls into the same ask: half of 64 rows, with 2 n^2 operations each."""
+    handle = gaussian_process(Space(**{f"x{i}": Float(0, 1) for i in range(20)}).layout)
+    assert handle.refit_work(n, nearest) / refits.shares(n, True) < 64 * n**2
 
 
 @pytest.mark.parametrize(("surrogate", "count"), [("exact", 8), ("auto", 3), ("vecchia", 3)])
 def test_the_shares_of_the_exact_model_grow_with_its_work(monkeypatch, surrogate, count):
-    spread = {"SPREAD_OVER": 5, "MOST_SHARES": 3, "SPREAD_EXACT": 3}
+    spread = {"SPREAD_OVER": 5, "MOST_SHARES": 3, "SPREAD_EXACT": 3, "HALVES_FROM": 24}
     for name, value in {"REFIT_ALWAYS": 12, "NEAR_FROM": 24, **spread}.items():
         monkeypatch.setattr(refits, name, value)
     study = Study(Space(x=Float(0, 1)), BayesianOptimization(surrogate=surrogate), seed=1)
