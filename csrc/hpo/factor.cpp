@@ -20,6 +20,8 @@ constexpr double LEAST_PIVOT = 1e-10;
 constexpr std::int64_t SHARED_FROM =
     1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
 constexpr std::int64_t SHARES = 4;
+// Of three chunks two threads share one from so many older rows on (Zen 5: at n = 300 0.95 of the time, at 240 0.97).
+constexpr std::int64_t HALVED_FROM = 192;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
 constexpr std::int64_t CHUNKS_BEFORE = 4096;
@@ -38,15 +40,16 @@ double block_work(std::int64_t first, std::int64_t rows) {
   return 2.0 * older * older * static_cast<double>(rows);
 }
 
-// C[j][lane] = covariance of row j < n and row i0 + lane, but for what is on the diagonal.
-void covariances(const CovarianceMatrix& K, std::int64_t n, std::int64_t i0, const double* query, double* C) {
+// C[j][lane] = covariance of row j of [begin, end) and row i0 + lane, but for what is on the diagonal.
+void covariances(const CovarianceMatrix& K, std::int64_t begin, std::int64_t end, std::int64_t i0, const double* query,
+                 double* C) {
   if (K.points)
-    kernels().covariance(K.kind, K.s2, n, K.points->e_num(), K.points->e(), K.points->rows(0), query,
-                         K.points->weight(), C, nullptr);
+    kernels().covariance(K.kind, K.s2, end - begin, K.points->e_num(), K.points->e(), K.points->rows(begin), query,
+                         K.points->weight(), C + begin * LANES, nullptr);
   else
-    std::memset(C, 0, static_cast<std::size_t>(n * LANES) * sizeof(double));
+    std::memset(C + begin * LANES, 0, static_cast<std::size_t>((end - begin) * LANES) * sizeof(double));
   const std::int64_t lanes = std::min(LANES, K.dense_n - i0);
-  for (std::int64_t j = 0; j < std::min(n, K.dense_n); ++j)
+  for (std::int64_t j = begin; j < std::min(end, K.dense_n); ++j)
     for (std::int64_t l = 0; l < lanes; ++l) C[j * LANES + l] += K.dense[j * K.dense_ld + i0 + l];
 }
 
@@ -100,13 +103,13 @@ void Factor::products(std::int64_t first, std::int64_t c0, std::int64_t c1, std:
   const Kernels& k = kernels();
   const std::int64_t size = (first + PANEL) * LANES, older = (first + PANEL - 1) / PANEL;
   for (std::int64_t c = c0; c < c1; ++c)
-    std::memset(U + (c * shares + share) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
+    std::memset(U + (c - c0) * size, 0, static_cast<std::size_t>(first * LANES) * sizeof(double));
   for (std::int64_t pp = border(older, share, shares); pp < border(older, share + 1, shares); ++pp) {
     const std::int64_t height = std::min(PANEL, first - pp * PANEL);
     double* Ap = A + c0 * size + pp * PANEL * LANES;
     k.panel_product(panel(pp), height, stride(pp), pp * PANEL, c1 - c0, C + c0 * size, size, Ap, size, LANES);
     k.panel_transposed(panel(pp), height, stride(pp), pp * PANEL, std::min(width(pp), first), c1 - c0, Ap, size, LANES,
-                       U + (c0 * shares + share) * size, shares * size);
+                       U, size);
   }
 }
 
@@ -120,8 +123,8 @@ void Factor::prepare_half(const CovarianceMatrix& K, std::int64_t first, int thr
   parallel_for(threads, groups, [&](std::int64_t group, int) {
     const std::int64_t c0 = HALF * group / groups, c1 = HALF * (group + 1) / groups;
     for (std::int64_t c = c0; c < c1; ++c)
-      covariances(K, first, first + c * LANES, K.points->chunk(first / LANES + c), C + c * size);
-    products(first, c0, c1, 0, 1, C, A, U);
+      covariances(K, 0, first, first + c * LANES, K.points->chunk(first / LANES + c), C + c * size);
+    products(first, c0, c1, 0, 1, C, A, U + c0 * size);
   });
   half_ = first;
 }
@@ -134,38 +137,51 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
   double* V = prepare(p) + above * stride(p);
   const std::int64_t ldv = stride(p);
   const std::int64_t size = (first + PANEL) * LANES;  // one chunk of C, A or U
-  const std::int64_t shares = chunks == 1 ? shares_of(first) : 1;
+  const std::int64_t ready = rows == PANEL && half_ == first ? HALF : 0, left = chunks - ready;
+  // Of an odd number of chunks one is shared by the threads, which take some of the older rows each.
+  const std::int64_t shares = left == 1 ? shares_of(first) : left == 3 && first >= HALVED_FROM ? 2 : 1;
   double* C = C_.need(chunks * size);
   double* A = A_.need(chunks * size);
-  double* U = U_.need(chunks * shares * size);
+  double* U = U_.need((chunks + shares - 1) * size);
   double* S = S_.zeros(PANEL * PANEL);
   double* W = W_.zeros(PANEL * PANEL);
 
-  const auto fill = [&](std::int64_t c) {
-    covariances(K, first + rows, first + c * LANES, K.points ? K.points->chunk(first / LANES + c) : nullptr,
+  const auto fill = [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
+    covariances(K, begin, end, first + c * LANES, K.points ? K.points->chunk(first / LANES + c) : nullptr,
                 C + c * size);
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::memcpy(S + i * PANEL + c * LANES, C + c * size + (first + i) * LANES, LANES * sizeof(double));
+    for (std::int64_t i = std::max(begin, first); i < end; ++i)
+      std::memcpy(S + (i - first) * PANEL + c * LANES, C + c * size + i * LANES, LANES * sizeof(double));
   };
-  const std::int64_t ready = rows == PANEL && half_ == first ? HALF : 0;
   half_ = -1;
+  const std::int64_t n = first + rows;
   for (std::int64_t c = 0; c < ready; ++c) {
-    fill(c);  // for S
+    fill(c, 0, n);  // for S
     std::memcpy(A + c * size, half_A_.data() + c * size, static_cast<std::size_t>(first * LANES) * sizeof(double));
     std::memcpy(U + c * size, half_U_.data() + c * size, static_cast<std::size_t>(first * LANES) * sizeof(double));
   }
   // A thread takes chunks from their covariances on, which are then where it needs them, all its chunks in one reading
-  // of the older rows; or, where there is one chunk alone, a share of these.
-  if (shares > 1) fill(0);
-  const std::int64_t left = chunks - ready, groups = std::min<std::int64_t>(left, threads);
-  parallel_for(threads, groups * shares, [&](std::int64_t task, int) {
-    const std::int64_t group = task / shares, share = task % shares;
-    const std::int64_t c0 = ready + left * group / groups, c1 = ready + left * (group + 1) / groups;
-    for (std::int64_t c = c0; c < c1 && shares == 1; ++c) fill(c);
-    products(first, c0, c1, share, shares, C, A, U);
+  // of the older rows; of what is shared all covariances come first.
+  if (shares > 1) {
+    const std::int64_t tiles = (n + LANES - 1) / LANES, tasks = std::min<std::int64_t>(threads, tiles);
+    parallel_for(threads, tasks, [&](std::int64_t t, int) {
+      const std::int64_t begin = tiles * t / tasks * LANES, end = std::min(n, tiles * (t + 1) / tasks * LANES);
+      for (std::int64_t c = 0; c < chunks; ++c) fill(c, begin, end);
+    });
+  }
+  const std::int64_t whole = shares > 1 ? left - 1 : left, groups = std::min<std::int64_t>(whole, threads);
+  parallel_for(threads, groups + (shares > 1 ? shares : 0), [&](std::int64_t task, int) {
+    if (task >= groups) {
+      const std::int64_t share = task - groups;
+      products(first, chunks - 1, chunks, share, shares, C, A, U + (chunks - 1 + share) * size);
+      return;
+    }
+    const std::int64_t c0 = ready + whole * task / groups, c1 = ready + whole * (task + 1) / groups;
+    for (std::int64_t c = c0; c < c1 && shares == 1; ++c) fill(c, 0, n);
+    products(first, c0, c1, 0, 1, C, A, U + c0 * size);
   });
+  double* last = U + (chunks - 1) * size;
   for (std::int64_t t = 1; t < shares; ++t)
-    for (std::int64_t i = 0; i < first * LANES; ++i) U[i] += U[t * size + i];
+    for (std::int64_t i = 0; i < first * LANES; ++i) last[i] += last[t * size + i];
   for (std::int64_t i = 0; i < rows; ++i) S[i * PANEL + i] = K.s2 + K.noise[first + i];
 
   // S -= A'A, the tiles of the upper triangle.
@@ -217,7 +233,7 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
   double *a = x + padded, *u = a + padded, *q = u + padded;
   for (std::int64_t c = 0; c < E.e(); ++c) q[c * LANES] = E.rows(i)[c];
   double* C = C_.need((i + 1) * LANES);
-  covariances(K, i, i, q, C);
+  covariances(K, 0, i, i, q, C);
   for (std::int64_t j = 0; j < i; ++j) x[j] = C[j * LANES];
 
   gram(1, x, a, u, threads);

@@ -116,7 +116,7 @@ class Factor {
 
   double* prepare(std::int64_t p);
   // A and U of chunks [c0, c1) of a block that begins at row `first`, from the older panels that `share` out of
-  // `shares` stands for.
+  // `shares` stands for; U is the first chunk's own.
   void products(std::int64_t first, std::int64_t c0, std::int64_t c1, std::int64_t share, std::int64_t shares,
                 const double* C, double* A, double* U) const;
   void build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads);
