@@ -20,11 +20,11 @@ constexpr double LEAST_PIVOT = 1e-10;
 constexpr std::int64_t SHARED_FROM =
     1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
 constexpr std::int64_t SHARES = 4;
-// Of three chunks two threads share one from so many older rows on (Zen 5: at n = 300 0.95 of the time, at 240 0.97).
-constexpr std::int64_t HALVED_FROM = 192;
+// From so many older rows on one of three chunks is halved, for two threads (Zen 5: at n = 300 0.95 of the time).
+constexpr std::int64_t HALVED_FROM = 256;
 // A block of 16 rows takes a fifth of 16 single ones, which a bulk saves; but of rows told one by one each was computed
 // already, and the block adds a sixth to it (measured at 10,000 rows).  A large factor grows by single rows.
-constexpr std::int64_t CHUNKS_BEFORE = 4096;
+constexpr std::int64_t CHUNKS_BEFORE = 4096;                     // HALVES_FROM of strategies/_refits.py
 constexpr std::int64_t HALF = PANEL / LANES / 2;                 // chunks
 constexpr std::int64_t MOST_SLAB = (32 << 20) / sizeof(double);  // 32 MB
 constexpr double SAME_POINT = 1e-16;  // squared distance: equal to eight digits in units of the length scale
@@ -138,7 +138,7 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
   const std::int64_t ldv = stride(p);
   const std::int64_t size = (first + PANEL) * LANES;  // one chunk of C, A or U
   const std::int64_t ready = rows == PANEL && half_ == first ? HALF : 0, left = chunks - ready;
-  // Of an odd number of chunks one is shared by the threads, which take some of the older rows each.
+  // Where an odd number of chunks is much work, the last one is taken in shares, of some of the older rows each.
   const std::int64_t shares = left == 1 ? shares_of(first) : left == 3 && first >= HALVED_FROM ? 2 : 1;
   double* C = C_.need(chunks * size);
   double* A = A_.need(chunks * size);
@@ -160,12 +160,11 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
     std::memcpy(U + c * size, half_U_.data() + c * size, static_cast<std::size_t>(first * LANES) * sizeof(double));
   }
   // A thread takes chunks from their covariances on, which are then where it needs them, all its chunks in one reading
-  // of the older rows; of what is shared all covariances come first.
+  // of the older rows; those of the chunk in shares come first, a stretch of rows a thread.
   if (shares > 1) {
     const std::int64_t tiles = (n + LANES - 1) / LANES, tasks = std::min<std::int64_t>(threads, tiles);
     parallel_for(threads, tasks, [&](std::int64_t t, int) {
-      const std::int64_t begin = tiles * t / tasks * LANES, end = std::min(n, tiles * (t + 1) / tasks * LANES);
-      for (std::int64_t c = 0; c < chunks; ++c) fill(c, begin, end);
+      fill(chunks - 1, tiles * t / tasks * LANES, std::min(n, tiles * (t + 1) / tasks * LANES));
     });
   }
   const std::int64_t whole = shares > 1 ? left - 1 : left, groups = std::min<std::int64_t>(whole, threads);
@@ -176,7 +175,7 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
       return;
     }
     const std::int64_t c0 = ready + whole * task / groups, c1 = ready + whole * (task + 1) / groups;
-    for (std::int64_t c = c0; c < c1 && shares == 1; ++c) fill(c, 0, n);
+    for (std::int64_t c = c0; c < c1; ++c) fill(c, 0, n);
     products(first, c0, c1, 0, 1, C, A, U + c0 * size);
   });
   double* last = U + (chunks - 1) * size;

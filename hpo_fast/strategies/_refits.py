@@ -18,10 +18,10 @@ NEAREST_EACH, LEAST_NEAREST, MOST_NEAREST = 16, 128, 512
 # asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly grows, over
 # at most 64. The ask that begins it reads all points, to find the nearest: not spread, 0.1 to 0.2 s at 1,000,000.
 SPREAD_OVER, MOST_SHARES = 128, 64
-# Forced, the exact model goes on where its factor grows by single rows, and one that completes half a panel, one in 32,
-# makes an ask long. A share of n / 64 is less work than that and so waits, but where its ask ends the refit; one of
-# n / 128 was more, and both fell into one. (Zen 3, 10,000 told, d = 20, 330 trials in which one refit ended and another
-# began, one run each: the longest took 0.60 s, and 0.90 with n / 128.)
+# Forced, the exact model goes on where its factor grows by single rows (CHUNKS_BEFORE of csrc/hpo/factor.cpp), and one
+# that completes half a panel, one in 32, makes an ask long. A share of n / 64 is less work than that and so waits, but
+# where its ask ends the refit; one of n / 128 was more, and both fell into one. (Zen 3, 10,000 told, d = 20, 330 trials
+# in which one refit ended and another began, one run each: the longest took 0.60 s, and 0.90 with n / 128.)
 HALVES_FROM, SPREAD_EXACT = 4096, 64
 
 

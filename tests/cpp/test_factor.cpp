@@ -114,10 +114,20 @@ void check_inverse(const Factor& V, const Matrix& K, int threads) {
   }
 }
 
+// Whether the rows of V are equal to the last bit.
+bool same(const Factor& a, const Factor& b) {
+  for (std::int64_t i = 0; i < a.n(); ++i)
+    for (std::int64_t j = 0; j <= i; ++j) {
+      const std::int64_t p = i / hpo::PANEL, at = i % hpo::PANEL * a.stride(p) + j;
+      if (a.panel(p)[at] != b.panel(p)[at]) return false;
+    }
+  return a.n() == b.n();
+}
+
 }  // namespace
 
 TEST(factor_of_a_matrix_without_points) {
-  for (const std::int64_t n : {1, 15, 16, 17, 63, 64, 65, 130, 200}) {
+  for (const std::int64_t n : {1, 15, 16, 17, 63, 64, 65, 130, 200, 300}) {
     for (const double scale : {1e-4, 1.0, 1e5}) {
       const Matrix K = random_matrix(n, scale);
       std::vector<double> noise(static_cast<std::size_t>(n));
@@ -186,14 +196,6 @@ TEST(factor_of_a_panel_in_halves) {
   const auto matrix = [&](const Space& s) {
     return CovarianceMatrix{&s.points, hpo::Kernel::matern52, 1.3, noise.data()};
   };
-  const auto same = [&](const Factor& a, const Factor& b) {
-    for (std::int64_t i = 0; i < n; ++i)
-      for (std::int64_t j = 0; j <= i; ++j) {
-        const std::int64_t p = i / hpo::PANEL, at = i % hpo::PANEL * a.stride(p) + j;
-        if (a.panel(p)[at] != b.panel(p)[at]) return false;
-      }
-    return true;
-  };
   for (const int threads : {1, 2, 3}) {
     Factor whole, halves, changed;
     whole.extend(matrix(space), n, threads);
@@ -217,6 +219,29 @@ TEST(factor_of_a_panel_in_halves) {
     changed.prepare_half(matrix(space), 192, threads);
     changed.clear();
     CHECK(!changed.prepared(192));
+  }
+}
+
+// Blocks of three chunks and of one, of which the last is taken in shares, and others.
+TEST(factor_has_the_same_bits_on_any_number_of_threads) {
+  const std::int64_t most = 1068;
+  Space space(most);
+  const std::vector<double> noise(static_cast<std::size_t>(most), 0.02);
+  const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data()};
+  for (const std::int64_t n : {48, 240, 289, 300, 304, 320, 1040, 1068}) {
+    Factor one;
+    one.build_some(K, n, INF, 1);
+    if (n <= 320) check_inverts(one, entries(K, n));
+    for (const int threads : {2, 3, 4}) {
+      Factor V;
+      V.build_some(K, n, INF, threads);
+      CHECK(same(V, one));
+    }
+  }
+  for (const std::int64_t n : {1030, 1040}) {
+    Factor one, two;
+    one.extend(K, n, 1), two.extend(K, n, 2);
+    CHECK(same(one, two));
   }
 }
 

@@ -48,12 +48,12 @@ def test_shares():
     assert [refits.shares(n, True) for n in (1000, 4095, 4096, 10_000, 30_000)] == [7, 31, 64, 156, 468]
 
 
-@pytest.mark.parametrize("n", [refits.HALVES_FROM, 10_000, 30_000])
 @pytest.mark.parametrize("nearest", [refits.LEAST_NEAREST, refits.MOST_NEAREST])
-def test_a_share_of_a_large_exact_refit_is_less_work_than_half_a_panel(n, nearest):
+def test_a_share_of_a_large_exact_refit_is_less_work_than_half_a_panel(nearest):
     """So it waits where one falls into the same ask: half of 64 rows, with 2 n^2 operations each."""
     handle = gaussian_process(Space(**{f"x{i}": Float(0, 1) for i in range(20)}).layout)
-    assert handle.refit_work(n, nearest) / refits.shares(n, True) < 64 * n**2
+    for n in [*range(refits.HALVES_FROM, 10_000, 7), 30_000]:
+        assert handle.refit_work(n, nearest) / refits.shares(n, True) < 64 * n**2
 
 
 @pytest.mark.parametrize(("surrogate", "count"), [("exact", 8), ("auto", 3), ("vecchia", 3)])
