@@ -17,8 +17,8 @@ constexpr std::int64_t THREADED_FROM = 64;
 // factor built on it fails a few rows later (measured with RBF and no noise: 1e-12 and 1e-11 still fail, 1e-10 never up
 // to n = 400).
 constexpr double LEAST_PIVOT = 1e-10;
-constexpr std::int64_t SHARED_FROM =
-    1024;  // rows: V has 4 MB then, and reading them takes longer than a thread's start
+// V has 4 MB then, and reading them takes longer than a thread's start.
+constexpr std::int64_t SHARED_FROM = 1024;
 constexpr std::int64_t SHARES = 4;
 // From so many older rows on one of three chunks is halved, for two threads (Zen 5: at n = 300 0.95 of the time).
 constexpr std::int64_t HALVED_FROM = 256;
@@ -224,18 +224,22 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
   for (std::int64_t r = 0; r < height; ++r) std::memcpy(V + r * ldv + first, W + r * PANEL, wide);
 }
 
-void Factor::append_row(const CovarianceMatrix& K, int threads) {
+void Factor::append_row(const CovarianceMatrix& K, int threads, Along* along) {
   const Embedding& E = *K.points;
-  const std::int64_t i = n_, p = i / PANEL, r = i % PANEL, padded = ld();
-  double* V = prepare(p) + r * stride(p);
-  double* x = row_.zeros(3 * padded + (E.e() + 1) * LANES);  // x, a and u, and the point as a chunk of its own
-  double *a = x + padded, *u = a + padded, *q = u + padded;
+  const std::int64_t i = n_, p = i / PANEL, padded = width(p);
+  double* V = prepare(p) + i % PANEL * stride(p);
+  if (i < LARGE) along = nullptr;
+  const std::int64_t count = along ? 1 + along->count : 1;
+  double* x = row_.zeros(3 * count * padded + (E.e() + 1) * LANES);  // x, a and u, and the point as a chunk of its own
+  double *a = x + count * padded, *u = a + count * padded, *q = u + count * padded;
   for (std::int64_t c = 0; c < E.e(); ++c) q[c * LANES] = E.rows(i)[c];
   double* C = C_.need((i + 1) * LANES);
   covariances(K, 0, i, i, q, C);
   for (std::int64_t j = 0; j < i; ++j) x[j] = C[j * LANES];
+  for (std::int64_t c = 1; c < count; ++c)
+    std::memcpy(x + c * padded, along->x + (c - 1) * along->ld, static_cast<std::size_t>(i) * sizeof(double));
 
-  gram(1, x, a, u, threads);
+  gram(count, x, padded, a, u, i, threads);
   double pivot = K.s2 + K.noise[i];
   for (std::int64_t j = 0; j < i; ++j) pivot -= a[j] * a[j];
   pivot = guard(K, i, pivot);
@@ -244,16 +248,22 @@ void Factor::append_row(const CovarianceMatrix& K, int threads) {
   V[i] = scale;
   std::fill(V + i + 1, V + width(p), 0.0);
   ++n_;
+  if (!along || pivot == 0.0) return;
+  for (std::int64_t c = 1; c < count; ++c) {
+    std::memcpy(along->a + (c - 1) * along->ld, a + c * padded, static_cast<std::size_t>(i) * sizeof(double));
+    std::memcpy(along->u + (c - 1) * along->ld, u + c * padded, static_cast<std::size_t>(i) * sizeof(double));
+  }
+  along->done = true;
 }
 
-double Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads) {
+double Factor::extend(const CovarianceMatrix& K, std::int64_t n, int threads, Along* along) {
   double work = 0.0;
   while (n_ < n) {
     const std::int64_t panel = n_ / PANEL * PANEL, chunk = n_ / LANES * LANES;
     const bool chunks = panel < CHUNKS_BEFORE && chunk + LANES <= n;
     const std::int64_t rows = panel + PANEL <= n ? PANEL : chunks ? LANES : 1;
     if (rows == 1) {
-      append_row(K, threads);
+      append_row(K, threads, n_ + 1 == n ? along : nullptr);
       // Half of the block that is to come, so that no row has to wait for all of it.
       if (panel >= CHUNKS_BEFORE && n_ == panel + HALF * LANES) {
         prepare_half(K, panel, threads);
@@ -338,15 +348,17 @@ double Factor::inverse_diagonal(std::int64_t i) {
   return sum;
 }
 
-void Factor::gram(std::int64_t count, const double* x, double* a, double* u, int threads) const {
+void Factor::gram(std::int64_t count, const double* x, std::int64_t ld, double* a, double* u, std::int64_t n,
+                  int threads) const {
   const Kernels& k = kernels();
-  const std::int64_t padded = ld(), size = count * padded, shares = shares_of(n_);
+  const std::int64_t size = count * ld, shares = shares_of(n), older = (n + PANEL - 1) / PANEL;
   std::memset(u, 0, static_cast<std::size_t>(size) * sizeof(double));
   double* others = shares > 1 ? shares_.zeros((shares - 1) * size) : nullptr;
   parallel_for(threads, shares, [&](std::int64_t t, int) {
     double* mine = t ? others + (t - 1) * size : u;
-    for (std::int64_t p = border(panels(), t, shares); p < border(panels(), t + 1, shares); ++p)
-      k.panel_gram(count, panel(p), rows(p), stride(p), p * PANEL, x, padded, a + p * PANEL, padded, mine, padded);
+    for (std::int64_t p = border(older, t, shares); p < border(older, t + 1, shares); ++p)
+      k.panel_gram(count, panel(p), std::min(PANEL, n - p * PANEL), stride(p), p * PANEL, x, ld, a + p * PANEL, ld,
+                   mine, ld);
   });
   for (std::int64_t t = 0; t + 1 < shares; ++t)
     for (std::int64_t i = 0; i < size; ++i) u[i] += others[t * size + i];

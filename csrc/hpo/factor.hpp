@@ -37,6 +37,18 @@ inline double noise_variance(double known, double scale, double inferred) {
 
 class Factor {
  public:
+  // From so many rows on V has 4 MB or more and is read from far: what else is to be multiplied by the rows goes along
+  // with the reading that a new row needs.
+  static constexpr std::int64_t LARGE = 1024;
+  // Vectors x (count, ld), count 1 or 2, for which the reading for a row gives a = V x and u = V'a of the rows before.
+  // done: false where there was none, for the factor is not large, the row is one of a block, or merged.
+  struct Along {
+    std::int64_t count, ld;
+    const double* x;
+    double *a, *u;
+    bool done = false;
+  };
+
   std::int64_t n() const { return n_; }
   std::int64_t panels() const { return (n_ + PANEL - 1) / PANEL; }
   std::int64_t rows(std::int64_t p) const { return std::min(PANEL, n_ - p * PANEL); }
@@ -58,7 +70,8 @@ class Factor {
   // last, unfinished one LANES rows at a time are (in a factor that is not large), and what is left each by itself.  So
   // the bits depend on the points alone and not on how they came.  Throws numerical_error with the row; the factor is
   // then to be truncated to what it held.  Returns the floating-point operations of the blocks and halves among that.
-  double extend(const CovarianceMatrix& K, std::int64_t n, int threads);
+  // `along`: see there; for row n - 1.
+  double extend(const CovarianceMatrix& K, std::int64_t n, int threads, Along* along = nullptr);
 
   // Appends rows one by one and never as a block: for points that are forgotten again soon.
   void extend_by_rows(const CovarianceMatrix& K, std::int64_t n, int threads);
@@ -77,10 +90,14 @@ class Factor {
   // Forgets all rows after the first n; rows that a block had computed are computed one by one again.
   void truncate(const CovarianceMatrix& K, std::int64_t n, int threads);
 
-  // a = V x and u = V' a = K^-1 x for `count` vectors, 1 or 2, in one reading of V.  Rows of x, a and u are ld() apart;
-  // x is zero from n() on.
-  void gram(std::int64_t count, const double* x, double* a, double* u, int threads) const;
+  // a = V x and u = V' a = K^-1 x for `count` vectors, 1 to 3, and the first `n` rows of V, in one reading of them.
+  // Vectors are `ld` apart, a multiple of PANEL and at least n; x is finite up to there.
+  void gram(std::int64_t count, const double* x, std::int64_t ld, double* a, double* u, std::int64_t n,
+            int threads) const;
   std::int64_t ld() const { return panels() * PANEL; }
+  const double* row(std::int64_t i) const { return panel(i / PANEL) + i % PANEL * stride(i / PANEL); }
+  // Whether the last row of a large factor was computed by itself.
+  bool last_alone() const { return n_ > LARGE && blocked_ < n_; }
 
   // The inverse (n, ld) of the matrix, V'V.  O(n^3 / 3).
   void inverse(double* out, std::int64_t ld, int threads) const;
@@ -94,7 +111,7 @@ class Factor {
   // O(rows behind the last whole panel).
   double inverse_diagonal(std::int64_t i);
 
-  double diagonal(std::int64_t i) const { return panel(i / PANEL)[i % PANEL * stride(i / PANEL) + i]; }
+  double diagonal(std::int64_t i) const { return row(i)[i]; }
 
  private:
   std::int64_t n_ = 0;
@@ -120,7 +137,7 @@ class Factor {
   void products(std::int64_t first, std::int64_t c0, std::int64_t c1, std::int64_t share, std::int64_t shares,
                 const double* C, double* A, double* U) const;
   void build_block(const CovarianceMatrix& K, std::int64_t first, std::int64_t rows, int threads);
-  void append_row(const CovarianceMatrix& K, int threads);
+  void append_row(const CovarianceMatrix& K, int threads, Along* along = nullptr);
   // The pivot to use for row i, or 0 where the row is merged into another.
   double guard(const CovarianceMatrix& K, std::int64_t i, double pivot);
 };

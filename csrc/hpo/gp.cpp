@@ -84,7 +84,7 @@ void GaussianProcess::append(Mat<const double> U, Vec<const double> Y, Vec<const
       other.apply(Y_, config_.standardise);
       renewed = true;
       exchange_warp(other);
-      if (!later) taken_ += catch_up(now_, n());
+      if (!later) taken_ += catch_up_with_weights();
     }
   } catch (...) {
     failed_.truncate(failed_before);
@@ -225,11 +225,11 @@ void GaussianProcess::embed(Conditioned& model, std::int64_t n) {
 
 // The same, and extends the factor by them; where that fails, the model is as it was.  Returns the operations of the
 // blocks among that.  O(q n^2).
-double GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
+double GaussianProcess::catch_up(Conditioned& model, std::int64_t n, Factor::Along* along) {
   const std::int64_t held = model.V.n();
   try {
     embed(model, n);
-    return model.V.extend(matrix(model), n, config_.threads);
+    return model.V.extend(matrix(model), n, config_.threads, along);
   } catch (...) {
     model.points.truncate(held);
     model.noise.resize(held);
@@ -238,10 +238,24 @@ double GaussianProcess::catch_up(Conditioned& model, std::int64_t n) {
   }
 }
 
+// The same for the model that answers and all that is told.  The values have come already: what the weights need of the
+// older rows goes along with the reading of them for one new row.
+double GaussianProcess::catch_up_with_weights() {
+  Factor::Along along{};
+  const bool one = now_.V.n() + 1 == n() && now_.V.n() >= Factor::LARGE;
+  const bool rides = one && weights_.ride(now_.V, warp_.w.data(), config_.constant_mean, along);
+  const double work = catch_up(now_, n(), rides ? &along : nullptr);
+  if (along.done) {
+    weights_.arrive(now_.V);
+    weights_current_ = true;
+  }
+  return work;
+}
+
 const Weights& GaussianProcess::weights() {
   catch_up(now_, n());  // after a bulk, or a verb that failed
   if (!weights_current_) {
-    weights_.compute(now_.V, warp_.w.data(), config_.constant_mean, config_.threads);
+    weights_.compute_as_told(now_.V, warp_.w.data(), config_.constant_mean, config_.threads);
     weights_current_ = true;
   }
   return weights_;

@@ -160,7 +160,8 @@ class GaussianProcess {
   void exchange_warp(Warp& other);
   void rebuild(Conditioned& model);
   void embed(Conditioned& model, std::int64_t n);
-  double catch_up(Conditioned& model, std::int64_t n);
+  double catch_up(Conditioned& model, std::int64_t n, Factor::Along* along = nullptr);
+  double catch_up_with_weights();
   double quantised(const std::vector<double>& known, const Warp& warp) const;
   void cut(std::int64_t n, Warp* former = nullptr);
   const Weights& weights();

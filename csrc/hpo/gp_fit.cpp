@@ -218,7 +218,7 @@ FitResult GaussianProcess::finish_refit() {
         fitted_ = next_->n;
       } else {  // what may fail comes first
         Weights fresh;
-        fresh.compute(next_->model.V, warp_.w.data(), config_.constant_mean, config_.threads);
+        fresh.compute_as_told(next_->model.V, warp_.w.data(), config_.constant_mean, config_.threads);
         std::swap(weights_, fresh);
         weights_current_ = true;
         std::swap(now_, next_->model);

@@ -201,7 +201,7 @@ void Summary::conclude(const Factor& V, Pseudo& all, int threads) {
   const std::vector<double> w = solved(all.noise, all_.b), one = solved(all.noise, all_.ones);
   std::copy(w.begin(), w.end(), x.begin());
   std::copy(one.begin(), one.end(), x.begin() + ld);
-  V.gram(2, x.data(), a.data(), u.data(), threads);
+  V.gram(2, x.data(), V.ld(), a.data(), u.data(), V.n(), threads);
   double ww = ww_, w1 = w1_, oo = one_, log_det = log_l_;
   for (std::int64_t i = 0; i < m(); ++i) {
     ww += a[i] * a[i] - all_.b[i] * w[i];

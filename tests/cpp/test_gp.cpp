@@ -84,6 +84,36 @@ TEST(gp_a_refit_that_leaves_theta_leaves_the_factor) {
   }
 }
 
+// From 1,024 rows on the weights go along with the reading of V for a new row; the bits are those of a pass of their
+// own, which is what a bulk, a truncation and a new theta leave to do.
+TEST(gp_weights_that_go_along_with_a_row) {
+  const std::int64_t from = 1020, n = 1060;
+  const History h(n);
+  const History probe(7);
+  const auto X = probe.points(0, 7);
+  for (const bool constant_mean : {true, false})
+    for (const bool repeats : {false, true}) {
+      GpConfig c = config(1);
+      c.constant_mean = constant_mean;
+      if (repeats) c.fixed_noise = true, c.noise = 0.0;  // they merge
+      GaussianProcess told(h.arrays, c);
+      h.tell(told, 0, from);
+      for (std::int64_t i = from; i < n; ++i) {
+        h.tell(told, repeats && i % 8 == 7 ? i - 300 : i, 1);
+        if (i % 5 == 0) {
+          told.truncate(i);
+          h.tell(told, i, 1);
+        }
+        if (i % 3 && i + 2 < n) continue;  // now and then no ask comes between
+        GaussianProcess bulk(h.arrays, c);
+        h.tell(bulk, 0, from);
+        for (std::int64_t j = from; j <= i; ++j) h.tell(bulk, repeats && j % 8 == 7 && j % 5 ? j - 300 : j, 1);
+        bulk.set_theta({bulk.theta().data(), static_cast<std::int64_t>(bulk.theta().size())});
+        CHECK(predict(told, X) == predict(bulk, X));
+      }
+    }
+}
+
 TEST(gp_two_threads_agree_with_one) {
   const History h(700);
   const History probe(100);
