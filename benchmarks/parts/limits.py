@@ -74,7 +74,7 @@ def measure(kind: str, n: int, d: int, runs: int, seconds: float, threads: int) 
 
 
 def measure_append(n: int, d: int, appends: int, threads: int) -> dict[str, Any]:
-    """One row at a time, each beside the reading rate of this machine; and the weights, which the next ask needs."""
+    """One row at a time, each beside the reading rate of this machine; and the prediction of a point that follows."""
     handle, past = model(n, d, threads, appends + 1)
     rate = [read_rate(threads)]
     times, weights = [], []
@@ -144,7 +144,8 @@ PART = Part(
     _rows,
     note="The rod is SciPy's dgemm at the same n with the same threads, in turn with ours. Operations: 2 n^3/3 for the "
     "factor V (the covariance before it and the weights after it are inside the clock and count for nothing), n^3 for "
-    "likelihood and gradients, 2 m n^2 for the posterior of m points. Append: the mean of 128 single rows, against the "
-    "time of reading n^2/2 doubles at the rate at which the threads read memory; the prediction that follows computes "
-    "the weights.",
+    "likelihood and gradients, 2 m n^2 for the posterior of m points. Append: the mean of 128 single rows with their "
+    "share of the block that a full panel is, and with the weights, which go along with the reading for a row, against "
+    "the time of reading n^2/2 doubles at the rate at which the threads read memory; the prediction of one point that "
+    "follows reads the triangle once.",
 )

@@ -17,7 +17,7 @@ constexpr std::int64_t THREADED_FROM = 64;
 // factor built on it fails a few rows later (measured with RBF and no noise: 1e-12 and 1e-11 still fail, 1e-10 never up
 // to n = 400).
 constexpr double LEAST_PIVOT = 1e-10;
-// V has 4 MB then, and reading them takes longer than a thread's start.
+// Rows: V has 4 MB then, and reading them takes longer than a thread's start.
 constexpr std::int64_t SHARED_FROM = 1024;
 constexpr std::int64_t SHARES = 4;
 // From so many older rows on one of three chunks is halved, for two threads (Zen 5: at n = 300 0.95 of the time).
@@ -78,6 +78,7 @@ double* Factor::prepare(std::int64_t p) {
 
 double Factor::guard(const CovarianceMatrix& K, std::int64_t i, double pivot) {
   merged_.resize(i + 1);
+  diagonal_.resize(i + 1);
   merged_[i] = -1;
   const double unit = std::max(LEAST_PIVOT, 32.0 * std::numeric_limits<double>::epsilon() * static_cast<double>(i + 1));
   if (pivot > 0.0 && std::isfinite(pivot) && pivot >= unit * (K.s2 + K.noise[i])) return pivot;
@@ -222,13 +223,14 @@ void Factor::build_block(const CovarianceMatrix& K, std::int64_t first, std::int
   });
   const auto wide = static_cast<std::size_t>(PANEL - above) * sizeof(double);
   for (std::int64_t r = 0; r < height; ++r) std::memcpy(V + r * ldv + first, W + r * PANEL, wide);
+  for (std::int64_t r = 0; r < rows; ++r) diagonal_[first + r] = W[r * PANEL + r];
 }
 
 void Factor::append_row(const CovarianceMatrix& K, int threads, Along* along) {
   const Embedding& E = *K.points;
   const std::int64_t i = n_, p = i / PANEL, padded = width(p);
   double* V = prepare(p) + i % PANEL * stride(p);
-  if (i < LARGE) along = nullptr;
+  if (i < ALONG_FROM) along = nullptr;
   const std::int64_t count = along ? 1 + along->count : 1;
   double* x = row_.zeros(3 * count * padded + (E.e() + 1) * LANES);  // x, a and u, and the point as a chunk of its own
   double *a = x + count * padded, *u = a + count * padded, *q = u + count * padded;
@@ -245,7 +247,7 @@ void Factor::append_row(const CovarianceMatrix& K, int threads, Along* along) {
   pivot = guard(K, i, pivot);
   const double scale = pivot > 0.0 ? 1.0 / std::sqrt(pivot) : 0.0;
   for (std::int64_t j = 0; j < i; ++j) V[j] = -scale * u[j];
-  V[i] = scale;
+  V[i] = diagonal_[i] = scale;
   std::fill(V + i + 1, V + width(p), 0.0);
   ++n_;
   if (!along || pivot == 0.0) return;

@@ -39,9 +39,9 @@ class Factor {
  public:
   // From so many rows on V has 4 MB or more and is read from far: what else is to be multiplied by the rows goes along
   // with the reading that a new row needs.
-  static constexpr std::int64_t LARGE = 1024;
+  static constexpr std::int64_t ALONG_FROM = 1024;
   // Vectors x (count, ld), count 1 or 2, for which the reading for a row gives a = V x and u = V'a of the rows before.
-  // done: false where there was none, for the factor is not large, the row is one of a block, or merged.
+  // done: false where there was none, for there are fewer rows before it, or it is one of a block, or merged.
   struct Along {
     std::int64_t count, ld;
     const double* x;
@@ -91,13 +91,13 @@ class Factor {
   void truncate(const CovarianceMatrix& K, std::int64_t n, int threads);
 
   // a = V x and u = V' a = K^-1 x for `count` vectors, 1 to 3, and the first `n` rows of V, in one reading of them.
-  // Vectors are `ld` apart, a multiple of PANEL and at least n; x is finite up to there.
+  // Vectors are `ld` apart, a multiple of PANEL and at least n; u is 0 from n on.
   void gram(std::int64_t count, const double* x, std::int64_t ld, double* a, double* u, std::int64_t n,
             int threads) const;
   std::int64_t ld() const { return panels() * PANEL; }
   const double* row(std::int64_t i) const { return panel(i / PANEL) + i % PANEL * stride(i / PANEL); }
-  // Whether the last row of a large factor was computed by itself.
-  bool last_alone() const { return n_ > LARGE && blocked_ < n_; }
+  // Whether the last row came by itself after ALONG_FROM others or more, in a factor that `extend` made.
+  bool last_alone() const { return n_ > ALONG_FROM && blocked_ < n_; }
 
   // The inverse (n, ld) of the matrix, V'V.  O(n^3 / 3).
   void inverse(double* out, std::int64_t ld, int threads) const;
@@ -111,7 +111,7 @@ class Factor {
   // O(rows behind the last whole panel).
   double inverse_diagonal(std::int64_t i);
 
-  double diagonal(std::int64_t i) const { return row(i)[i]; }
+  double diagonal(std::int64_t i) const { return diagonal_[i]; }
 
  private:
   std::int64_t n_ = 0;
@@ -120,6 +120,7 @@ class Factor {
   std::vector<double*> panels_;
   std::int64_t used_ = 0, held_ = 0;  // doubles of the last slab, and of all
   std::vector<std::int64_t> merged_;
+  std::vector<double> diagonal_;  // of V, where it is read in one piece
   // What the panels before `panels`, which are whole and stay as they are, add to (K^-1)_ii.
   struct Part {
     double sum = 0.0;

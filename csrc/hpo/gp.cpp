@@ -211,7 +211,7 @@ void GaussianProcess::rebuild(Conditioned& model) {
   model.points.reset(model.theta.data());
   model.noise.clear();
   model.V.clear();
-  weights_current_ = false;
+  if (&model == &now_) weights_current_ = false;
 }
 
 // Embeds the points that are new, up to n.
@@ -242,7 +242,8 @@ double GaussianProcess::catch_up(Conditioned& model, std::int64_t n, Factor::Alo
 // older rows goes along with the reading of them for one new row.
 double GaussianProcess::catch_up_with_weights() {
   Factor::Along along{};
-  const bool one = now_.V.n() + 1 == n() && now_.V.n() >= Factor::LARGE;
+  const bool one = now_.V.n() + 1 == n() && now_.V.n() >= Factor::ALONG_FROM;
+  weights_current_ = false;
   const bool rides = one && weights_.ride(now_.V, warp_.w.data(), config_.constant_mean, along);
   const double work = catch_up(now_, n(), rides ? &along : nullptr);
   if (along.done) {

@@ -37,7 +37,8 @@ struct Kernels {
                            std::int64_t cols, std::int64_t chunks, const double* A_rl, std::int64_t next_a,
                            std::int64_t lda, double* U_jl, std::int64_t next_u);
 
-  // The same two for `count` vectors, 1 to 3, in one reading of V: a = V x, u += V' a.
+  // The same two for `count` vectors, 1 to 3, in one reading of V: a = V x, u += V' a.  The bits of a vector do
+  // not depend on how many there are.
   void (*panel_gram)(std::int64_t count, const double* V_rj, std::int64_t rows, std::int64_t ldv, std::int64_t first,
                      const double* x_qj, std::int64_t ldx, double* a_qr, std::int64_t lda, double* u_qj,
                      std::int64_t ldu);

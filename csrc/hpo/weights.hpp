@@ -26,8 +26,8 @@ struct Weights {
     finish(V);
   }
 
-  // The same where rows come one at a time: of a last row that was computed by itself the part is added after the pass,
-  // whether that was made for the row (`ride`) or is made now.
+  // The same where rows come one at a time: of a last row that came alone (V.last_alone()), with none merged, the part
+  // is added after the pass, whether that was made for the row (`ride`) or is made now.
   void compute_as_told(const Factor& V, const double* w, bool constant_mean, int threads) {
     const bool any_merged = prepare(V, w, V.n(), constant_mean);
     const bool alone = V.last_alone() && !any_merged;
@@ -35,8 +35,8 @@ struct Weights {
     if (alone) add_last(V);
     finish(V);
   }
-  // What is to go along with the reading for row V.n(), the last of w; and what makes of it the weights, once that is
-  // done.  False where rows are merged.
+  // What is to go along with the reading for row V.n(), the last of w; false where rows are merged.  Until `arrive`,
+  // once that is done, or another computation, there are no weights.
   bool ride(const Factor& V, const double* w, bool constant_mean, Factor::Along& along) {
     if (prepare(V, w, V.n() + 1, constant_mean)) return false;
     along = {columns_, ld_, value_.data(), a_.data(), u_.data()};
