@@ -245,6 +245,49 @@ TEST(factor_has_the_same_bits_on_any_number_of_threads) {
   }
 }
 
+// The products of a vector have the same bits alone, beside others, on any number of threads, and on the way of a row.
+TEST(factor_takes_vectors_along_with_a_row) {
+  const std::int64_t most = 1100, ld = 1152;
+  Space space(most);
+  std::vector<double> noise(static_cast<std::size_t>(most), 0.02), x(3 * ld, 0.0), a(3 * ld), u(3 * ld);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = hpo::normal(9, i, 0);
+  const CovarianceMatrix K{&space.points, hpo::Kernel::matern52, 1.3, noise.data()};
+  Factor V;
+  V.extend(K, most, 1);
+  for (const std::int64_t n : {5, 66, 127, 1024, 1025, 1030, 1031, 1100})
+    for (const std::int64_t count : {1, 2, 3}) {
+      V.gram(count, x.data(), ld, a.data(), u.data(), n, 2);
+      for (std::int64_t c = 0; c < count; ++c) {
+        std::vector<double> one_a(ld), one_u(ld);
+        V.gram(1, x.data() + c * ld, ld, one_a.data(), one_u.data(), n, 1);
+        for (std::int64_t i = 0; i < n; ++i) CHECK(a[c * ld + i] == one_a[i] && u[c * ld + i] == one_u[i]);
+      }
+    }
+  double u_old[3];
+  for (std::int64_t c = 0; c < 3; ++c) u_old[c] = hpo::uniform(7, 40, static_cast<std::uint64_t>(c));
+  space.layout.snap(u_old);
+  Space repeated(1030);
+  repeated.points.append(u_old);
+  std::vector<double> exact(static_cast<std::size_t>(most), 0.0);
+  const CovarianceMatrix R{&repeated.points, hpo::Kernel::matern52, 1.3, exact.data()};
+  const auto goes = [&](const CovarianceMatrix& matrix, std::int64_t before) {
+    Factor W;
+    W.extend(matrix, before, 2);
+    Factor::Along along{2, ld, x.data(), a.data(), u.data()};
+    W.extend(matrix, before + 1, 2, &along);
+    if (!along.done) return false;
+    std::vector<double> own_a(2 * ld), own_u(2 * ld);
+    W.gram(2, x.data(), ld, own_a.data(), own_u.data(), before, 1);
+    for (std::int64_t c = 0; c < 2; ++c)
+      for (std::int64_t i = c * ld; i < c * ld + before; ++i) CHECK(a[i] == own_a[i] && u[i] == own_u[i]);
+    CHECK(W.last_alone());
+    return true;
+  };
+  CHECK(goes(K, 1024) && goes(K, 1029) && goes(K, 1088));
+  CHECK(!goes(K, 1000) && !goes(K, 1039) && !goes(K, 1087));  // few rows; the last of a chunk, and of a panel
+  CHECK(goes(R, 1029) && !goes(R, 1030));                     // the last row is merged
+}
+
 // Asked again it is the same to the last bit as of a factor that was never asked, whatever the rows did meanwhile.
 TEST(factor_keeps_the_diagonal_of_the_inverse) {
   const std::int64_t n = 300;

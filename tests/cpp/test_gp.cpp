@@ -84,34 +84,54 @@ TEST(gp_a_refit_that_leaves_theta_leaves_the_factor) {
   }
 }
 
-// From 1,024 rows on the weights go along with the reading of V for a new row; the bits are those of a pass of their
-// own, which is what a bulk, a truncation and a new theta leave to do.
+// After 1,024 rows the weights go along with the reading of V for a new row; the bits are those of a pass of their own,
+// which is what a bulk, a truncation and a new theta leave to do.
 TEST(gp_weights_that_go_along_with_a_row) {
-  const std::int64_t from = 1020, n = 1060;
+  const std::int64_t from = 1020, n = 1091;
   const History h(n);
   const History probe(7);
   const auto X = probe.points(0, 7);
-  for (const bool constant_mean : {true, false})
-    for (const bool repeats : {false, true}) {
-      GpConfig c = config(1);
-      c.constant_mean = constant_mean;
-      if (repeats) c.fixed_noise = true, c.noise = 0.0;  // they merge
-      GaussianProcess told(h.arrays, c);
-      h.tell(told, 0, from);
-      for (std::int64_t i = from; i < n; ++i) {
-        h.tell(told, repeats && i % 8 == 7 ? i - 300 : i, 1);
-        if (i % 5 == 0) {
-          told.truncate(i);
-          h.tell(told, i, 1);
-        }
-        if (i % 3 && i + 2 < n) continue;  // now and then no ask comes between
-        GaussianProcess bulk(h.arrays, c);
-        h.tell(bulk, 0, from);
-        for (std::int64_t j = from; j <= i; ++j) h.tell(bulk, repeats && j % 8 == 7 && j % 5 ? j - 300 : j, 1);
-        bulk.set_theta({bulk.theta().data(), static_cast<std::int64_t>(bulk.theta().size())});
-        CHECK(predict(told, X) == predict(bulk, X));
+  for (const bool repeats : {false, true}) {
+    GpConfig c = config(1);
+    c.constant_mean = !repeats;
+    if (repeats) c.fixed_noise = true, c.noise = 0.0;  // they merge
+    const auto row = [&](std::int64_t i) { return repeats && i >= 1060 && i % 8 == 7 ? i - 300 : i; };
+    const auto bulk = [&](std::int64_t rows, const std::vector<double>& theta) {
+      GaussianProcess gp(h.arrays, c);
+      h.tell(gp, 0, from);
+      for (std::int64_t i = from; i < rows; ++i) h.tell(gp, row(i), 1);
+      gp.set_theta({theta.data(), 7});
+      std::vector<double> other(theta);
+      other[0] += 0.1;
+      gp.set_theta({other.data(), 7});
+      gp.set_theta({theta.data(), 7});  // V and weights anew
+      return predict(gp, X);
+    };
+    GaussianProcess told(h.arrays, c);
+    h.tell(told, 0, from);
+    for (std::int64_t i = from; i < n; ++i) {
+      h.tell(told, row(i), 1);
+      if (i == 1050) {  // theta moves, and rows come while a refit is under way
+        told.begin_refit(i + 1, 64);
+        told.advance_refit(0.5 * told.refit_work(i + 1, 64));
       }
+      if (i == 1053) told.finish_refit();
+      if (i == 1056) {
+        told.truncate(i);
+        CHECK(predict(told, X) == bulk(i, told.theta()));
+        h.tell(told, row(i), 1);
+      }
+      // The first rows after 1,024, one after two that nobody asked after, those of the refit, repeats, a new panel.
+      for (const std::int64_t looked_at : {1024, 1025, 1028, 1053, 1054, 1063, 1064, 1088, 1090})
+        if (i == looked_at) CHECK(predict(told, X) == bulk(i + 1, told.theta()));
     }
+    const auto before = predict(told, X);
+    std::vector<double> bad(h.U.begin(), h.U.begin() + h.d);
+    bad[0] = 1e170;
+    const double y = 1.0;
+    CHECK_THROWS(told.append({bad.data(), 1, h.d}, {&y, 1}, {}), hpo::numerical_error);
+    CHECK(told.n() == n && before == predict(told, X));
+  }
 }
 
 TEST(gp_two_threads_agree_with_one) {
