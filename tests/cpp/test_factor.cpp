@@ -9,6 +9,7 @@
 
 #include "check.hpp"
 #include "hpo/rng.hpp"
+#include "hpo/weights.hpp"
 #include "layouts.hpp"
 
 namespace {
@@ -86,6 +87,7 @@ void check_inverts(const Factor& V, const Matrix& K) {
   const auto entry = [&](std::int64_t i, std::int64_t j) {
     return V.panel(i / hpo::PANEL)[i % hpo::PANEL * V.stride(i / hpo::PANEL) + j];
   };
+  for (std::int64_t i = 0; i < n; ++i) CHECK(V.diagonal(i) == entry(i, i));
   Matrix VK(n);
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t k = 0; k <= i; ++k)
@@ -263,6 +265,17 @@ TEST(factor_takes_vectors_along_with_a_row) {
         for (std::int64_t i = 0; i < n; ++i) CHECK(a[c * ld + i] == one_a[i] && u[c * ld + i] == one_u[i]);
       }
     }
+  Factor alone;
+  alone.extend(K, 1030, 1);
+  CHECK(alone.last_alone());
+  for (const bool constant_mean : {true, false}) {  // the part of the last row is what one pass over all has
+    hpo::Weights pass, as_told;
+    pass.compute(alone, x.data(), constant_mean, 1);
+    as_told.compute_as_told(alone, x.data(), constant_mean, 1);
+    CHECK_NEAR(as_told.log_likelihood(), pass.log_likelihood(), 1e-9 * std::fabs(pass.log_likelihood()));
+    for (std::size_t i = 0; i < 1030; ++i)
+      CHECK_NEAR(as_told.alpha[i], pass.alpha[i], 1e-9 * (1.0 + std::fabs(pass.alpha[i])));
+  }
   double u_old[3];
   for (std::int64_t c = 0; c < 3; ++c) u_old[c] = hpo::uniform(7, 40, static_cast<std::uint64_t>(c));
   space.layout.snap(u_old);

@@ -109,6 +109,7 @@ TEST(gp_weights_that_go_along_with_a_row) {
     };
     GaussianProcess told(h.arrays, c);
     h.tell(told, 0, from);
+    predict(told, X);  // a bulk has no factor yet
     for (std::int64_t i = from; i < n; ++i) {
       h.tell(told, row(i), 1);
       if (i == 1050) {  // theta moves, and rows come while a refit is under way
