@@ -165,26 +165,47 @@ def test_every_ask_is_a_point_of_the_space(name: str, strategy: str) -> None:
         assert all(record.note[key] is not None for record in asked[3:] for key in ("acquisition", "mean", "sd"))
 
 
+THOUSANDS: dict[str, Callable[[int], Hard]] = {
+    "points": lambda n: repeated(n, 5),
+    "clusters": lambda n: repeated(n, 5, 1e-9),
+    "outlier": lambda n: with_values(line(3), n, one_moved(1e300)),
+    "failed": lambda n: with_values(line(3), n, lambda y, rng: np.where(rng.random(n) < 0.99, np.nan, y)),
+    "dimensions": lambda n: drawn(line(200), n),
+    "choices": lambda n: drawn(CHOICES, n),
+    "constant": lambda n: with_values(line(3), n, lambda y, rng: np.full(n, 2.5)),
+    "decades": lambda n: with_values(line(3), n, lambda y, rng: 10.0 ** (400.0 * y - 100.0)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(THOUSANDS.keys() - {"dimensions"}))
+def test_every_ask_is_a_point_of_the_space_where_the_search_climbs_by_rough_ideas(name: str) -> None:
+    """ROUGH_FROM of csrc/hpo/gp_search.cpp is below, the border to the local model above."""
+    hard = THOUSANDS[name](2200)
+    study = Study(hard.space, BayesianOptimization(), seed=3)
+    add(study, hard)
+    asked = checked(study, 2)
+    study.tell(asked[0].number, float("nan"))
+    study.tell(asked[1].number, -1e300)
+    asked += checked(study, 2)
+    assert [(record.note["kind"], record.note["surrogate"]) for record in asked] == [("model", "exact")] * 4
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
-    "name", ["points", "clusters", "converged", "outlier", "failed", "dimensions", "choices", "constant", "decades"]
+    ("name", "strategy"),
+    [(name, strategy) for name in THOUSANDS for strategy in (*STRATEGIES, "exact")]
+    + [("converged", strategy) for strategy in STRATEGIES],  # the factor of 66,667 rows takes 18 GB
 )
 def test_every_ask_is_a_point_of_the_space_at_thousands(name: str, strategy: str) -> None:
-    hard = {
-        "points": lambda: repeated(5000, 5),
-        "clusters": lambda: repeated(5000, 5, 1e-9),
-        "converged": lambda: every_third_failed(repeated(100_000, 5, 1e-7)),
-        "outlier": lambda: with_values(line(3), 5000, one_moved(1e300)),
-        "failed": lambda: with_values(line(3), 5000, lambda y, rng: np.where(rng.random(5000) < 0.99, np.nan, y)),
-        "dimensions": lambda: drawn(line(200), 5000),
-        "choices": lambda: drawn(CHOICES, 5000),
-        "constant": lambda: with_values(line(3), 5000, lambda y, rng: np.full(5000, 2.5)),
-        "decades": lambda: with_values(line(3), 5000, lambda y, rng: 10.0 ** (400.0 * y - 100.0)),
-    }[name]()
-    study = Study(hard.space, STRATEGIES[strategy](), seed=3)
+    made = THOUSANDS | {"converged": lambda n: every_third_failed(repeated(20 * n, 5, 1e-7))}
+    hard = made[name](5000)
+    strategies = STRATEGIES | {"exact": lambda: BayesianOptimization(surrogate="exact")}
+    study = Study(hard.space, strategies[strategy](), seed=3)
     add(study, hard)
-    assert [record.note["kind"] for record in checked(study, 1) + checked(study, 1)] == ["model"] * 2
+    asked = checked(study, 1) + checked(study, 1)
+    study.tell(asked[0].number, 1e300)
+    asked += checked(study, 1)
+    assert [record.note["kind"] for record in asked] == ["model"] * 3
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -189,10 +190,10 @@ TEST(rough_gradients_of_a_rough_idea) {
   }
 }
 
-// Passes on what the search asks for, and keeps the candidates.
+// Passes on what the search asks for, and keeps the candidates, with the ends of rough climbs, and where these began.
 struct Witness : hpo::Scorer {
   hpo::PosteriorScorer inner;
-  std::vector<double> candidates;
+  std::vector<double> candidates, began;
 
   int nearby = 0;
 
@@ -202,12 +203,23 @@ struct Witness : hpo::Scorer {
     candidates.insert(candidates.end(), U.data, U.data + U.rows * U.cols);
     return inner.bound(U, value);
   }
-  hpo::Scorer* rough(Mat<const double> points, double* value) override { return inner.rough(points, value); }
+  hpo::Scorer* rough(Mat<const double> points, double* value) override {
+    began.insert(began.end(), points.data, points.data + points.rows * points.cols);
+    return inner.rough(points, value);
+  }
   bool bound_nearby(Mat<const double> U, double* value) override {
     ++nearby;
     return inner.bound_nearby(U, value);
   }
 };
+
+// The row of `points` that is u, bit for bit: a block may be NaN.
+std::size_t place_of(const std::vector<double>& u, const std::vector<double>& points) {
+  for (std::size_t i = 0; i < points.size(); i += u.size())
+    if (std::memcmp(u.data(), &points[i], u.size() * sizeof(double)) == 0) return i / u.size();
+  CHECK(false);
+  return 0;
+}
 
 // What is returned is the best of all candidates, though few got their value.
 TEST(rough_bounds_lose_no_candidate) {
@@ -228,7 +240,10 @@ TEST(rough_bounds_lose_no_candidate) {
       given.posterior.score(u, {witness.candidates.data(), m, 5}, exact.data(), nullptr);
       const double best = *std::max_element(exact.begin(), exact.end());
       CHECK(found.value >= best - 1e-9 * (1.0 + std::fabs(best)));
-      if (!climbing) CHECK_NEAR(found.value, best, 1e-9 * (1.0 + std::fabs(best)));
+      if (!climbing) {
+        CHECK_NEAR(found.value, best, 1e-9 * (1.0 + std::fabs(best)));
+        CHECK_NEAR(exact[place_of(found.u, witness.candidates)], best, 1e-12 * (1.0 + std::fabs(best)));
+      }
       // The bounds of a probability of improvement say nothing where the mean is better than the best value.
       if (!climbing && kind != hpo::UtilityKind::pi && kind != hpo::UtilityKind::log_pi) CHECK(found.values < m / 2);
       if (climbing) CHECK(found.gradients <= 2 * 16 + 2 * 9);
@@ -286,7 +301,7 @@ TEST(rough_bounds_lose_no_candidate_of_a_continuous_space) {
     Witness witness(posterior, u, noise.data());
     hpo::KnownPoints known(layout);
     for (int again = 0; again < 2; ++again) {  // and when the best of them is known
-      witness.candidates.clear();
+      witness.candidates.clear(), witness.began.clear();
       const hpo::SearchInput input{{U.data(), 5, 3}, {nullptr, 0, 3}, {lengthscale.data(), 3}, {&known}, {seed, 5}};
       const hpo::SearchResult found = hpo::Search(layout, witness, input, narrow).run();
       const auto m = static_cast<std::int64_t>(witness.candidates.size()) / 3;
@@ -297,6 +312,15 @@ TEST(rough_bounds_lose_no_candidate_of_a_continuous_space) {
         CHECK(known.contains(&witness.candidates[3 * i]) ||
               found.value >= exact[i] - 1e-9 * (1.0 + std::fabs(exact[i])));
       CHECK(!known.contains(found.u.data()));
+      // The same point as without pruning: of all that the search has seen and may return, that of the best value.
+      std::vector<double> seen = witness.candidates;
+      seen.insert(seen.end(), witness.began.begin(), witness.began.end());
+      exact.resize(seen.size() / 3);
+      posterior.score(u, {seen.data(), static_cast<std::int64_t>(exact.size()), 3}, exact.data(), nullptr);
+      double best = -std::numeric_limits<double>::infinity();
+      for (std::int64_t i = 0; i < static_cast<std::int64_t>(exact.size()); ++i)
+        if (!known.contains(&seen[3 * i])) best = std::max(best, exact[i]);
+      CHECK_NEAR(exact[place_of(found.u, seen)], best, 1e-12 * (1.0 + std::fabs(best)));
       if (u.kind == hpo::UtilityKind::log_ei) CHECK(found.values <= m / 4);
       known.insert(found.u.data());
     }

@@ -621,6 +621,33 @@ def test_a_study_is_resumed_in_the_middle_of_a_spread_refit(early, monkeypatch, 
     assert told(study) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "surrogate", "begins", "ends"),
+    [(2100, "auto", 32, 48), (4200, "exact", 65, 131), (5200, "auto", 81, 122)],
+)
+def test_a_study_is_resumed_in_the_middle_of_a_spread_refit_of_thousands(n, surrogate, begins, ends, tmp_path):
+    """Nothing made smaller: a search that climbs by rough ideas, halves of panels, and the local model."""
+    x, y = np.random.default_rng(n).random((2, n))
+
+    def begun(storage):
+        study = Study(FLOATS, BayesianOptimization(surrogate=surrogate), storage=storage, seed=1)
+        study.add_trials({"x": x, "y": 3 * y - 1}, np.sin(6 * x) + (3 * y - 1) ** 2 + 0.1 * np.cos(99 * x))
+        return study
+
+    whole, path = begun(None), tmp_path / "s.db"
+    whole.optimize(wave, ends + 4)
+    expected = told(whole)[n:]
+    notes = [note for _, _, _, note in expected]
+    assert [note["refit"]["n"] for note in notes[begins : ends + 1]] == [n + begins] * (ends + 1 - begins)
+    assert [i for i, note in enumerate(notes) if "fit" in note] == [0, ends]
+    assert {note["surrogate"] for note in notes} == {"vecchia" if n > 5000 else "exact"}
+    begun(path).optimize(wave, begins - 1)
+    while (done := len((study := Study.load(path)).trials) - n) < len(expected):
+        study.optimize(wave, 10 if begins + 6 <= done < ends - 12 else 1)
+    assert told(study)[n:] == expected
+
+
 def test_a_resumed_study_knows_the_newest_fit_to_all(early, monkeypatch, tmp_path):
     """After a bulk: the refits that are due before a tenth more were told."""
     for name, value in {"LEAST_FIRST": 2, "SPREAD_OVER": 60}.items():
