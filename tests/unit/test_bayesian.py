@@ -641,6 +641,7 @@ def test_a_study_is_resumed_in_the_middle_of_a_spread_refit_of_thousands(n, surr
     notes = [note for _, _, _, note in expected]
     assert [note["refit"]["n"] for note in notes[begins : ends + 1]] == [n + begins] * (ends + 1 - begins)
     assert [i for i, note in enumerate(notes) if "fit" in note] == [0, ends]
+    assert (notes[0]["fit"]["theta"] == notes[ends]["fit"]["theta"]) == (n == 2100), "one leaves theta, two move it"
     assert {note["surrogate"] for note in notes} == {"vecchia" if n > 5000 else "exact"}
     begun(path).optimize(wave, begins - 1)
     while (done := len((study := Study.load(path)).trials) - n) < len(expected):
