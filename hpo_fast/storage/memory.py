@@ -88,24 +88,31 @@ class MemoryJournal:
     ) -> tuple[list[Row], list[int]]:
         with self.lock:
             taken: list[Row] = []
-            while self._waiting and len(taken) < n:
-                row = self._open.get(self._waiting.popleft())
-                if row is not None and row.state == WAITING:
-                    row.state, row.started, row.attempts = RUNNING, time.time(), row.attempts + 1
-                    self._owners[row.number] = owner
-                    taken.append(row)
-            rows, free = self._rows, self._free
-            n -= len(taken)
-            if total is not None:
-                n = min(n, max(total - self.total(), 0))
-            numbers = free[:n]
-            if numbers:
-                del free[:n]
-            for number in range(len(rows), len(rows) + n - len(numbers)):
-                rows.append(_BLANK)
-                self._reserved.add(number)
-                numbers.append(number)
-            return taken, numbers
+            rows, free = self._rows, list(self._free)
+            before = len(rows)
+            try:
+                while self._waiting and len(taken) < n:
+                    row = self._open.get(self._waiting[0])
+                    if row is not None and row.state == WAITING:
+                        taken.append(row)
+                        self._owners[row.number] = owner
+                        row.state, row.started, row.attempts = RUNNING, time.time(), row.attempts + 1
+                    self._waiting.popleft()
+                n -= len(taken)
+                if total is not None:
+                    n = min(n, max(total - self.total(), 0))
+                numbers, self._free = free[:n], free[n:]
+                new = range(before, before + n - len(numbers))
+                self._reserved.update(new)
+                rows += [_BLANK] * len(new)
+                return taken, [*numbers, *new]
+            except BaseException:  # Ctrl-C, or a lack of memory
+                del rows[before:]
+                self._reserved = {number for number in self._reserved if number < before}
+                self._free = free
+                for row in taken:
+                    self._release(row.number)
+                raise
 
     def give_back(self, numbers: Sequence[int], owner: str | None) -> None:
         with self.lock:
@@ -122,11 +129,19 @@ class MemoryJournal:
             now = time.time()
             if self._free:  # released by another thread while the strategy was choosing
                 chosen = [one for one in chosen if one.number not in self._free]
-            for number, params, u, note in chosen:
-                self._rows[number] = self._open[number] = Row(number, RUNNING, params, u, note, 1, now)
-                self._owners[number] = owner
-                self._reserved.discard(number)
-            return True, list(chosen)
+            try:
+                for number, params, u, note in chosen:
+                    self._rows[number] = self._open[number] = Row(number, RUNNING, params, u, note, 1, now)
+                    self._owners[number] = owner
+                    self._reserved.discard(number)
+                return True, list(chosen)
+            except BaseException:  # Ctrl-C, or a lack of memory
+                for one in chosen:
+                    self._rows[one.number] = _BLANK
+                    self._open.pop(one.number, None)
+                    self._owners.pop(one.number, None)
+                    self._reserved.add(one.number)
+                raise
 
     def _clash(self, chosen: Sequence[Chosen], known: Snapshot, told: bool) -> bool:
         seen = set(known.open.numbers.tolist())
@@ -138,17 +153,25 @@ class MemoryJournal:
 
     def finish(self, number: int, result: Result) -> None:
         with self.lock:
-            row = self._open.pop(number, None)
+            row = self._open.get(number)
             if row is None:
                 raise refuse_told(number, self._state(number))
-            row.state, row.values, row.constraints, attrs, row.reason = result
-            if attrs:
-                row.attrs = attrs
-            row.attempts = max(row.attempts, 1)  # told while it waited
-            row.ended = time.time()
-            row.seq = len(self._told)
-            self._owners.pop(number, None)
-            self._told.append(row)
+            seq, owner = len(self._told), self._owners.get(number)
+            attempts = max(row.attempts, 1)  # told while it waited
+            told = Row(number, result.state, row.params, row.u, row.note, attempts, row.started, time.time(), seq)
+            told.values, told.constraints, told.reason = result.values, result.constraints, result.reason
+            told.attrs = result.attrs or row.attrs
+            try:
+                self._told.append(told)
+                self._rows[number] = told
+                self._owners.pop(number, None)
+                del self._open[number]
+            except BaseException:  # Ctrl-C, or a lack of memory
+                del self._told[seq:]
+                self._rows[number] = self._open[number] = row
+                if row.state == RUNNING:
+                    self._owners[number] = owner
+                raise
 
     def release(self, number: int) -> None:
         with self.lock:
@@ -168,9 +191,9 @@ class MemoryJournal:
         if row is None:
             self._free = sorted({*self._free, number})
         elif row.state == RUNNING:
+            self._waiting = deque(sorted({*self._waiting, number}))  # first: without it nobody would find the trial
             row.state, row.started, row.attempts = WAITING, None, max(row.attempts - 1, 0)
             self._owners.pop(number, None)
-            self._waiting = deque(sorted({*self._waiting, number}))
 
     def add(self, params: dict[str, Any], u: npt.NDArray[np.float64], result: Result) -> int:
         with self.lock:
@@ -202,9 +225,14 @@ class MemoryJournal:
     def enqueue(self, params: dict[str, Any], u: npt.NDArray[np.float64]) -> int:
         with self.lock:
             row = Row(len(self._rows), WAITING, params, u)
-            self._rows.append(row)
-            self._open[row.number] = row
-            self._waiting.append(row.number)
+            try:
+                self._waiting.append(row.number)
+                self._open[row.number] = row
+                self._rows.append(row)
+            except BaseException:  # Ctrl-C, or a lack of memory; what waits may hold numbers that do not
+                self._open.pop(row.number, None)
+                del self._rows[row.number :]
+                raise
             return row.number
 
     def snapshot(self, after: int) -> Snapshot:

@@ -72,17 +72,17 @@ class Ranking:
         results = self._journal.results(self._seq)
         if not len(results.numbers):
             return
-        self._seq = results.last_seq
         done, pruned, failed = (
             results.states == state for state in (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED)
         )
         here = (done, pruned, failed, ~failed & results.asked, failed & results.asked)
-        self._counts = Counts(*(a + int(np.count_nonzero(b)) for a, b in zip(self._counts, here, strict=True)))
+        counts = Counts(*(a + int(np.count_nonzero(b)) for a, b in zip(self._counts, here, strict=True)))
         good = done & np.all(results.constraints <= 0, axis=1)
         Y = results.values[good] * self._objectives.signs
         numbers = np.concatenate([self._numbers, results.numbers[good]])
-        keep, self._Y = non_dominated(np.concatenate([self._Y, Y]))
-        self._numbers = numbers[keep]
+        keep, front = non_dominated(np.concatenate([self._Y, Y]))
+        # All at once, at the end: Ctrl-C before leaves these trials for the next look.
+        self._seq, self._counts, self._numbers, self._Y = results.last_seq, counts, numbers[keep], front
 
 
 def non_dominated(Y: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

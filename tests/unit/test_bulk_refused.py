@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hpo_fast.errors import SpaceError, StudyError
 from hpo_fast.space import Between, Categorical, Float, Int, Space
 from hpo_fast.storage.file_journal import FileJournal
+from hpo_fast.storage.memory import MemoryJournal
 from hpo_fast.storage.params import ParamColumns
 from hpo_fast.strategies import RandomSearch
 from hpo_fast.study import Study
@@ -150,42 +152,46 @@ def test_states_are_read(states: Any, make: Make) -> None:
     assert len(study.trials) == 6
 
 
+def interrupted_at(step: int, names: Sequence[str], work: Callable[[], object]) -> bool:
+    """Does the work with Ctrl-C at the line of that number, of those of these verbs of MemoryJournal; tells whether."""
+    code = {getattr(MemoryJournal, name).__code__ for name in names}
+    left = step
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code not in code:
+            return None
+        if event == "line":
+            if left == 0:
+                left = -1
+                raise KeyboardInterrupt
+            left -= 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
 @pytest.mark.parametrize("verb", ["few together", "many together", "one"])
 def test_ctrl_c_at_any_step_leaves_the_study_in_memory_as_it_is_or_with_all(verb: str) -> None:
-    from hpo_fast.storage.memory import MemoryJournal
-
     size = {"few together": 5, "many together": 30, "one": 1}[verb]
-    code = {MemoryJournal.add.__code__, MemoryJournal.add_many.__code__, MemoryJournal._append.__code__}
     outcomes = set()
     for step in range(100):
         study = Study(Space(x=Float(0.0, 1.0)), "grid", seed=0)
         study.add_trials({"x": [0.5] * 20}, np.ones(20))
         study.tell(study.ask(), 1.0)
-        left = step
-
-        def trace(frame: Any, event: str, _: Any) -> Any:
-            nonlocal left
-            if frame.f_code not in code:
-                return None
-            if event == "line":
-                if left == 0:
-                    raise KeyboardInterrupt
-                left -= 1
-            return trace
-
-        before = sys.gettrace()
-        interrupted = True
-        sys.settrace(trace)
-        try:
-            if verb == "one":
-                study.add_trial({"x": 0.25}, 0.5)
-            else:
-                study.add_trials({"x": [0.25] * size}, np.full(size, 0.5))
-            interrupted = False
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
+        if verb == "one":
+            work = partial(study.add_trial, {"x": 0.25}, 0.5)
+        else:
+            work = partial(study.add_trials, {"x": [0.25] * size}, np.full(size, 0.5))
+        interrupted = interrupted_at(step, ["add", "add_many", "_append"], work)
         n = len(study.trials)
         outcomes.add((interrupted, n))
         assert n in (21, 21 + size)
@@ -199,6 +205,53 @@ def test_ctrl_c_at_any_step_leaves_the_study_in_memory_as_it_is_or_with_all(verb
         if not interrupted:
             break
     assert outcomes >= {(True, 21), (False, 21 + size)}
+
+
+@pytest.mark.parametrize("verb", ["tell", "tell what waits", "enqueue", "ask", "ask what waits", "release"])
+def test_ctrl_c_at_any_step_loses_no_trial_in_memory(verb: str) -> None:
+    """A trial is told, runs or waits, and one that waits is given out; nothing is counted twice."""
+    cut_off = 0
+    for step in range(100):
+        study = Study(Space(x=Float(0.0, 1.0)), "random", seed=0)
+        study.tell(study.ask(), 1.0)
+        first, second = study.ask(2)
+        nobody_filled = study._journal.reserve(1, None, None, None)[1]
+        study._journal.give_back(nobody_filled, None)
+        study.enqueue({"x": 0.25})
+        study.release(second)
+        work: dict[str, Callable[[], object]] = {
+            "tell": lambda: study.tell(first, 2.0, attrs={"a": 1}),  # noqa: B023 - called at once
+            "tell what waits": lambda: study.tell(second, 2.0),  # noqa: B023
+            "enqueue": lambda: study.enqueue({"x": 0.75}),  # noqa: B023
+            "ask": lambda: study.ask(5),  # noqa: B023
+            "ask what waits": lambda: study.ask(2),  # noqa: B023
+            "release": lambda: study.release(first),  # noqa: B023
+        }
+        verbs = ["finish", "enqueue", "reserve", "give_back", "release", "_release", "write"]
+        interrupted = interrupted_at(step, verbs, work[verb])
+        look = study._journal.look()
+        told = [t.number for t in study.trials if t.state == TrialState.DONE]
+        assert sorted([*told, *look.waiting, *look.running]) == [t.number for t in study.trials]
+        assert look.last_seq == len(told) - 1 and study.counts()[TrialState.DONE] == len(told)
+        assert all(t.value is None and t.attrs == {} for t in study.trials if t.number not in told)
+        for number in look.running:
+            study.tell(number, 3.0)
+        again = study.ask(len(look.waiting) + 3)  # all that wait, the free number, and new ones
+        numbers = [t.number for t in again]
+        assert len(again) == len(set(numbers)) and set(look.waiting) <= set(numbers)
+        for trial in again:
+            study.tell(trial, 4.0)
+        everything = [t.number for t in study.trials]
+        assert everything == sorted(study._journal.results(-1).numbers.tolist())
+        # Between a reservation and its receipt there is an instant in which a number, which is no trial yet, gets lost.
+        lost = sorted(set(range(study.total_trials)) - set(everything))
+        assert len(everything) + len(lost) == study.total_trials and lost == study._journal.numbers()[1]
+        if lost:
+            assert verb == "ask"
+            cut_off += 1
+        if not interrupted:
+            break
+    assert not interrupted and step >= 5 and cut_off <= 2
 
 
 def test_a_failure_in_the_middle_of_adding_is_undone() -> None:
