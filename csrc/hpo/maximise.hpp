@@ -220,16 +220,13 @@ class Search {
 
   // Climbs from the best of what a first look found, with a closer look at where it is, and forgets all values that
   // were not seen so.
-  std::vector<Start> finish(const std::vector<Start>& ends) {
-    std::vector<Start> kept;  // best first; the later ones are starts for the next search
-    for (const Start& end : ends)
-      if (!pick().avoided(end.u.data())) kept.push_back(end);
-    if (kept.empty()) kept.push_back(start_at(pick().row()));
-    std::vector<Start> best(1, kept.front());
+  std::vector<Start> finish(std::vector<Start> ends) {
+    std::vector<Start> best(1, start_at(pick().row()));
+    weigh(ends);
     scorer_.look_closer({best.front().u.data(), 1, layout_.d});
     scored_.clear();
     promising_ = -1, rough_ = nullptr;
-    for (Start& start : kept) start.row = -1;
+    for (Start& end : ends) end.row = -1;  // later ones are starts for the next search
     best.front().row = -1;
     best.front().exact = false;
     settle(best);
@@ -239,8 +236,8 @@ class Search {
     ascent.climb(best, false, scored_);
     result_.gradients += ascent.evaluations();
     remember(best);
-    kept.insert(kept.begin(), best.front());
-    return kept;
+    ends.insert(ends.begin(), best.front());
+    return ends;
   }
 
   // Scores the candidates in one batch; returns the rows to start from in any case: the best point told, and what the
@@ -368,12 +365,16 @@ class Search {
     return {layout_, scored_, input_.avoid, rough_, promising_, options_.ascent.lanes, Draws(input_.key, kRefuge)};
   }
 
+  // What the pick learned of the ends of rough climbs is more than these knew.
+  void weigh(std::vector<Start>& ends) const {
+    if (promising_ < 0) return;
+    for (Start& end : ends)
+      if (!end.exact && end.row >= 0) end.value = std::min(end.value, scored_.value(end.row));
+    sort(ends);
+  }
+
   void carry(std::vector<Start> ends) {
-    if (promising_ >= 0) {  // the pick knows more of the ends of rough climbs than these did
-      for (Start& end : ends)
-        if (!end.exact && end.row >= 0) end.value = std::min(end.value, scored_.value(end.row));
-      sort(ends);
-    }
+    weigh(ends);
     for (const Start& end : apart(ends, options_.carry, options_.spread)) {
       result_.optima.insert(result_.optima.end(), end.u.begin(), end.u.end());
       ++result_.n_optima;

@@ -10,7 +10,7 @@
 namespace hpo {
 
 // Near is what covaries most.
-void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U) {
+void Nearby::look(const Posterior& all, const Noise& noise, Mat<const double> U) {
   const Kernels& k = kernels();
   const Embedding& points = *all.points;
   const std::int64_t n = all.V->n(), e = points.e(), most = most_rows(n);
@@ -28,7 +28,7 @@ void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U
     parallel_for(all.threads, std::min(LANES, U.rows - at), [&](std::int64_t l, int) {
       std::vector<std::int64_t>& rows = nearest[at + l];
       std::vector<double> value(n);
-      for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t i = noise.first; i < n; ++i) {
         value[i] = K.data()[i * LANES + l];
         if (all.V->merged(i) < 0) rows.push_back(i);
       }
@@ -54,7 +54,7 @@ void Nearby::look(const Posterior& all, const double* noise, Mat<const double> U
   for (std::int64_t row = 0; row < n; ++row) {
     if (!taken[row]) continue;
     points_.append(points, row);
-    noise_.push_back(noise[row]);
+    noise_.push_back(noise.variance[row]);
   }
   zero_.assign(points_.n(), 0.0);
   V_.clear();
@@ -87,7 +87,7 @@ void RoughScorer::moments(Mat<const double> U, bool gradient) {
   near_.posterior().predict(U, unused_.data(), var_.data(), nullptr, gradient ? d_var_.data() : nullptr);
 }
 
-void RoughScorer::look(const double* noise, Mat<const double> U, double* value) {
+void RoughScorer::look(const Noise& noise, Mat<const double> U, double* value) {
   near_.look(all_, noise, U);
   const std::int64_t m = U.rows, d = U.cols;
   std::vector<double> mean(m), var(m), d_var(m * d);
@@ -139,23 +139,23 @@ bool RoughScorer::bound(Mat<const double> U, double* value) {
   return true;
 }
 
-bool RoughScorer::bound_nearby(const double* noise, Mat<const double> U, double* value) {
+bool RoughScorer::bound_nearby(const Noise& noise, Mat<const double> U, double* value) {
   near_.look(all_, noise, U);
   return bound(U, value);
 }
 
 void PosteriorScorer::score(Mat<const double> U, double* value, double* d_value) {
-  if (d_value) return posterior_.score(utility_, U, value, d_value);
+  if (d_value) return posterior_->score(utility_, U, value, d_value);
   const auto first = static_cast<std::int64_t>(mean_.size());
   seen_.insert(seen_.end(), U.data, U.data + U.rows * U.cols);
   mean_.resize(first + U.rows);
   var_.resize(first + U.rows);
-  posterior_.predict(U, mean_.data() + first, var_.data() + first, nullptr, nullptr);
+  posterior_->predict(U, mean_.data() + first, var_.data() + first, nullptr, nullptr);
   for (std::int64_t i = 0; i < U.rows; ++i) value[i] = utility_value(utility_, mean_[first + i], var_[first + i]);
 }
 
 Scorer* PosteriorScorer::rough(Mat<const double> points, double* value) {
-  if (!noise_) return nullptr;
+  if (!noise_.variance) return nullptr;
   try {
     rough_.look(noise_, points, value);
   } catch (const numerical_error&) {  // some rows of a matrix that was definite enough: rounding alone can do this
@@ -165,7 +165,7 @@ Scorer* PosteriorScorer::rough(Mat<const double> points, double* value) {
 }
 
 bool PosteriorScorer::bound_nearby(Mat<const double> U, double* value) {
-  if (!noise_) return false;
+  if (!noise_.variance) return false;
   try {
     return rough_.bound_nearby(noise_, U, value);
   } catch (const numerical_error&) {
@@ -180,7 +180,7 @@ void PosteriorScorer::moments(Vec<const double> u, double* mean, double* var) {
     *var = var_[i];
     return;
   }
-  posterior_.predict({u.data, 1, u.n}, mean, var, nullptr, nullptr);
+  posterior_->predict({u.data, 1, u.n}, mean, var, nullptr, nullptr);
 }
 
 }  // namespace hpo

@@ -11,6 +11,15 @@
 
 namespace hpo {
 
+// What stands on the diagonal of the rows' covariance, and alone there from row `first` on: those before are never
+// taken as near.
+struct Noise {
+  const double* variance;  // null: of no row
+  std::int64_t first;
+
+  Noise(const double* variance_, std::int64_t first_ = 0) : variance(variance_), first(first_) {}
+};
+
 // The rows of a posterior that lie nearest to some points, with a factor of their own.
 class Nearby {
  public:
@@ -24,9 +33,8 @@ class Nearby {
   Nearby(const Nearby&) = delete;  // the posterior refers to what lies beside it
   Nearby& operator=(const Nearby&) = delete;
 
-  // Takes, up to `most_rows`, the nearest row of each point, then the second nearest.  `noise` stands on the diagonal
-  // of all rows' covariance.  O(m n e + r^3) with r rows.
-  void look(const Posterior& all, const double* noise, Mat<const double> U);
+  // Takes, up to `most_rows`, the nearest row of each point, then the second nearest.  O(m n e + r^3) with r rows.
+  void look(const Posterior& all, const Noise& noise, Mat<const double> U);
   // Of the mean it knows nothing.  Its variance is no smaller than that of all rows, but for what the factor of those
   // added to a diagonal without noise.
   Posterior& posterior() { return posterior_; }
@@ -48,13 +56,13 @@ class RoughScorer : public Scorer {
       : all_(all), utility_(utility), near_(*all.points), around_(all.points->columns(), *all.points) {}
 
   // Takes the points and gives their values.  One batch of gradients, and what Nearby costs.
-  void look(const double* noise, Mat<const double> U, double* value);
+  void look(const Noise& noise, Mat<const double> U, double* value);
 
   // O(m (n e + r^2)) with r rows nearby, and so is `bound`, of all rows' score; that asks for no correction.
   void score(Mat<const double> U, double* value, double* d_value) override;
   bool bound(Mat<const double> U, double* value) override;
   // The same by the rows near U, in place of those that `look` took.
-  bool bound_nearby(const double* noise, Mat<const double> U, double* value);
+  bool bound_nearby(const Noise& noise, Mat<const double> U, double* value);
 
  private:
   // The logarithm of the variance given all rows less that of those nearby, which is no larger than 0, and its slope.
@@ -77,24 +85,32 @@ class RoughScorer : public Scorer {
 // A posterior with a utility, as the search sees it.
 class PosteriorScorer : public Scorer {
  public:
-  // noise: what stands on the diagonal of the rows' covariance; null: without rough ideas.
-  PosteriorScorer(Posterior& posterior, const Utility& utility, const double* noise)
-      : posterior_(posterior), utility_(utility), noise_(noise), rough_(posterior, utility_) {}
+  // noise: null: without rough ideas.
+  PosteriorScorer(Posterior& posterior, const Utility& utility, const Noise& noise)
+      : posterior_(&posterior), utility_(utility), noise_(noise), rough_(posterior, utility_) {}
   PosteriorScorer(const PosteriorScorer&) = delete;
   PosteriorScorer& operator=(const PosteriorScorer&) = delete;
 
   void score(Mat<const double> U, double* value, double* d_value) override;
-  bool bound(Mat<const double> U, double* value) override { return posterior_.bound(utility_, U, value); }
+  bool bound(Mat<const double> U, double* value) override { return posterior_->bound(utility_, U, value); }
   Scorer* rough(Mat<const double> points, double* value) override;
   bool bound_nearby(Mat<const double> U, double* value) override;
 
   // The mean and the variance at u, which `score` mostly has seen.
   void moments(Vec<const double> u, double* mean, double* var);
 
+ protected:
+  // From now on another posterior answers, without rough ideas.
+  void turn_to(Posterior& posterior) {
+    posterior_ = &posterior;
+    noise_ = nullptr;
+    seen_.clear(), mean_.clear(), var_.clear();
+  }
+
  private:
-  Posterior& posterior_;
+  Posterior* posterior_;
   Utility utility_;
-  const double* noise_;
+  Noise noise_;
   RoughScorer rough_;
   std::vector<double> seen_, mean_, var_;  // points scored without a gradient
 };

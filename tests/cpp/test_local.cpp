@@ -99,6 +99,49 @@ TEST(local_neighbours_of_ones_own) {
   CHECK(expected == predict(at_once, h.points(n, 2)));
 }
 
+// As the search sees it: values and no bounds, ideas that know the values and slopes of the first look, and after the
+// closer look what is seen then, without ideas.
+TEST(local_scorer_has_rough_ideas_of_the_first_look) {
+  constexpr std::int64_t n = 5200;
+  const History h(n + 16);
+  const hpo::Layout layout(h.arrays);
+  const hpo::Columns columns(layout);
+  const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
+  hpo::Local model(columns, hpo::Kernel::matern52, true, theta, 64);
+  const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
+  model.catch_up(rows, 2);
+  CHECK(model.far_noise().first > 0 && model.far_noise().first <= 64);
+  hpo::Utility utility{hpo::UtilityKind::log_ei};
+  utility.best = -1.0;
+  const hpo::Mat<const double> U = h.points(n, 16);
+  const auto m = static_cast<std::size_t>(U.rows * U.cols);
+  std::vector<double> value(16), again(16), slope(m), slope_again(m), mean(1), var(1);
+  for (const bool ideas : {false, true}) {
+    hpo::LocalScorer scorer(model, rows, utility, ideas, 2);
+    CHECK(scorer.vague() && !scorer.bound(U, value.data()));
+    model.far().score(utility, U, again.data(), slope.data());
+    for (std::size_t i = 0; i < 16; ++i) CHECK_NEAR(value[i], again[i], 1e-9 * (1.0 + std::fabs(value[i])));
+    hpo::Scorer* rough = scorer.rough(U, value.data());
+    CHECK((rough != nullptr) == ideas);
+    if (ideas) {
+      rough->score(U, again.data(), slope_again.data());
+      for (std::size_t i = 0; i < 16; ++i) CHECK_NEAR(value[i], again[i], 1e-9 * (1.0 + std::fabs(value[i])));
+      for (std::size_t i = 0; i < m; ++i) CHECK_NEAR(slope_again[i], slope[i], 1e-6 * (1.0 + std::fabs(slope[i])));
+    }
+    const hpo::Mat<const double> one = h.points(n, 1);
+    scorer.look_closer(one);
+    CHECK(scorer.rough(U, value.data()) == nullptr);
+    hpo::Posterior& near = model.near(rows, one, 2);
+    CHECK(&near != &model.far());
+    near.predict(one, mean.data(), var.data(), nullptr, nullptr);
+    double seen_mean, seen_var;
+    scorer.score(one, value.data(), nullptr);
+    scorer.moments({one.row(0), U.cols}, &seen_mean, &seen_var);
+    CHECK(seen_mean == mean[0] && seen_var == var[0]);
+    CHECK_NEAR(value[0], hpo::utility_value(utility, mean[0], var[0]), 1e-12);
+  }
+}
+
 TEST(local_refit_in_pieces) {
   const History h(260);
   GaussianProcess at_once(h.arrays, local(1)), in_pieces(h.arrays, local(2));

@@ -138,6 +138,23 @@ struct Doubled : Fake {
   }
 };
 
+// The same, with a closer look at the end, at which nothing changes.
+struct DoubledGlance : Doubled {
+  Point looked;
+  std::vector<double> candidates;
+
+  using Doubled::Doubled;
+  bool vague() const override { return true; }
+  void look_closer(hpo::Mat<const double> points) override {
+    CHECK(looked.empty() && points.rows == 1);
+    looked.assign(points.row(0), points.row(0) + points.cols);
+  }
+  bool bound(hpo::Mat<const double> U, double* value) override {
+    candidates.insert(candidates.end(), U.data, U.data + U.rows * U.cols);
+    return Doubled::bound(U, value);
+  }
+};
+
 // With bounds a little above the values.
 struct Close : Fake {
   using Fake::Fake;
@@ -589,6 +606,35 @@ TEST(maximise_climbs_by_a_rough_idea) {
   run.best.assign(8, 0.1);
   doubled.layout.snap(run.best.data());
   CHECK(run(doubled, 1).value > -0.1 && doubled.looks == 0);
+}
+
+// It is the best of all that is looked at closer, whatever the rough ideas promised of others; what these led to is
+// carried on in the order of what is known of it.
+TEST(maximise_looks_closer_at_the_best_end_of_rough_climbs) {
+  for (const int d : {1, 2, 5}) {
+    const Bumps bumps(d, 20, 0.12 * std::sqrt(static_cast<double>(d)));
+    int reached = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      DoubledGlance glance(cube(d), bumps);
+      KnownPoints known(glance.layout);
+      Run run;
+      run.best.assign(static_cast<std::size_t>(2 * d), 0.4);
+      run.options.last_batches = 0;
+      run.avoid = {&known};
+      for (int again = 0; again < 2; ++again) {
+        glance.looked.clear(), glance.candidates.clear();
+        const SearchResult r = run(glance, seed);
+        double most = -kInf;  // of the candidates, among them the ends, that may be returned
+        for (std::size_t i = 0; i < glance.candidates.size(); i += static_cast<std::size_t>(d))
+          if (!known.contains(&glance.candidates[i])) most = std::max(most, bumps(&glance.candidates[i], nullptr));
+        CHECK(r.u == glance.looked && r.value >= most && !known.contains(r.u.data()));
+        CHECK(Point(r.optima.begin(), r.optima.begin() + d) == r.u);
+        if (again == 0) reached += r.value >= bumps.best() + std::log(0.95);
+        known.insert(r.u.data());
+      }
+    }
+    CHECK(reached >= 18);
+  }
 }
 
 // A bound that equals the best value is no value.

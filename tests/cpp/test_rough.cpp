@@ -82,6 +82,20 @@ TEST(rough_of_the_rows_nearby_knows_no_more_and_little_less) {
 }
 
 // At the points that it was made for, the value and the slope are those of all rows; its bounds hold everywhere.
+// Rows whose noise does not stand alone on the diagonal are never near, not even to themselves.
+TEST(rough_leaves_the_first_rows_out) {
+  const Given given(600, 2), probe(40);
+  std::vector<double> noise = given.noise, var(40), unused(40), rough(40);
+  std::fill(noise.begin(), noise.begin() + 300, std::nan(""));
+  hpo::Nearby near(given.points_);
+  near.look(given.posterior, {noise.data(), 300}, given.points(0, 16));
+  CHECK(near.posterior().points->n() == 300);
+  near.posterior().predict(probe.points(0, 40), unused.data(), rough.data(), nullptr, nullptr);
+  Given without(600);
+  without.posterior.predict(probe.points(0, 40), unused.data(), var.data(), nullptr, nullptr);
+  for (std::size_t i = 0; i < 40; ++i) CHECK(rough[i] >= var[i] * (1.0 - 1e-9) && rough[i] <= given.s2);
+}
+
 TEST(rough_agrees_to_first_order) {
   Given given(1300, 2);
   const History probe(70);  // more than a group
