@@ -126,7 +126,7 @@ class LocalScorer : public PosteriorScorer {
         threads_(threads) {}
 
   // Values: bounds by the first rows, the pseudo-observations, tell little where trials have gathered, and choose other
-  // starts.  In the states of gp_search.cpp the searches then found 0.78, 0.45 and 0.66, in 30, 36 and 20 ms.
+  // starts.  In the states of gp_search.cpp the searches then found 0.78 and 0.45, in 30 and 36 ms.
   bool bound(Mat<const double> U, double* value) override { return Scorer::bound(U, value); }
   bool vague() const override { return true; }
   void look_closer(Mat<const double> points) override { turn_to(model_.near(data_, points, threads_)); }

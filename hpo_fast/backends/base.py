@@ -195,8 +195,9 @@ class Surrogate(Protocol):
         A bulk, half of all rows then told and 1,000 in all or more, may leave its factor, and so its NumericalError and
         its O(n^3), to the first verb that needs one; the appends that follow then do as well.
 
-        Cost: O(q n^2). Of the local model O(q d), and at the next verb O(m^2) a row when a panel of 64 is full, m the
-        inducing rows; where the base grows O(n log n), and O(base m^2) at the next verb.
+        Cost: O(q n^2). Of the local model O(q d), and at the next verb, when a panel of 64 is full, O(m^2) a row, m the
+        inducing rows, and O(n d) for those nearest to the best; where the base grows O(n log n), and O(base m^2) at the
+        next verb.
         """
 
     def truncate(self, n: int) -> None:

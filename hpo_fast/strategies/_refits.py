@@ -14,9 +14,10 @@ FIRST_NEAR, LEAST_FIRST, MOST_FIRST = 64, 32, 128
 # What such a fit takes: so many a parameter (a thousand random trials tell less about ten length scales than the
 # 160 nearest to the best), within bounds.
 NEAREST_EACH, LEAST_NEAREST, MOST_NEAREST = 16, 128, 512
-# Most of its work is the new factor, 0.02 s at 1,000 observations and 8 s at 10,000. It is spread over n / 128 of the
-# asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly grows, over
-# at most 64. The ask that begins it reads all points, to find the nearest: not spread, 0.1 to 0.2 s at 1,000,000.
+# Most of its work is the new factor, 4 ms at 1,000 observations and 3 s at 10,000 (Zen 5). It is spread over n / 128
+# of the asks that follow, so that none of them waits for it; of the model of many observations, whose work hardly
+# grows, over at most 64. The ask that begins it reads all points, to find the nearest: not spread, 0.1 to 0.2 s at
+# 1,000,000.
 SPREAD_OVER, MOST_SHARES = 128, 64
 # Forced, the exact model goes on where its factor grows by single rows (CHUNKS_BEFORE of csrc/hpo/factor.cpp), and one
 # that completes half a panel, one in 32, makes an ask long. A share of n / 64 is less work than that and so waits, but

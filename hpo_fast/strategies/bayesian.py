@@ -73,10 +73,10 @@ class BayesianOptimization(Strategy):
     They come earlier, too: when a 64th of the last fit to all was told since, at least 32 and at most 128, then twice,
     four times and so on as many, or when the one under way has ended. Each is spread over the next n / 128 asks, at
     most 64, or, if `surrogate` is "exact", from 4,096 on n / 64, while the model answers as it was.
-    The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what all
-    observations say at some hundred inducing points, takes those nearest to the points of interest as they are, and an
-    ask costs two readings of the points told. The log of "hpo_fast" tells, at level INFO, which of the two it is, and
-    why, whenever that changes.
+    The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what
+    they say (of more than 65,536 an even share) at some hundred inducing points, takes those nearest to the points of
+    interest as they are, and an ask reads the points told once, where trials are pending twice. The log of "hpo_fast"
+    tells, at level INFO, which of the two it is, and why, whenever that changes.
     A trial's note holds which of the two answered, as `surrogate`, and what was decided with effort for it: `fit` (when
     a refit came to its end: theta, the number n of observations told when it began, how many of these it was fitted to
     where not all, as `nearest`, and the log likelihood in nats of all that were told when it ended, of the local model
