@@ -107,18 +107,17 @@ class MemoryJournal:
                 rows += [_BLANK] * len(new)
                 return taken, [*numbers, *new]
             except BaseException:  # Ctrl-C, or a lack of memory
-                del rows[before:]
-                self._reserved = {number for number in self._reserved if number < before}
                 self._free = free
-                for row in taken:
-                    self._release(row.number)
+                del rows[before:]
+                self._reserved.difference_update(range(before, before + n))
+                for row in reversed(taken):
+                    self._waiting.appendleft(row.number)
+                self._wait(taken)
                 raise
 
     def give_back(self, numbers: Sequence[int], owner: str | None) -> None:
         with self.lock:
-            for number in numbers:
-                if self._rows[number] is _BLANK or self._owners.get(number, self) == owner:
-                    self._release(number)
+            self._release([n for n in numbers if self._rows[n] is _BLANK or self._owners.get(n, self) == owner])
 
     def write(
         self, chosen: Sequence[Chosen], owner: str | None, known: Snapshot | None, told: bool
@@ -178,7 +177,7 @@ class MemoryJournal:
             state = self._state(number)
             if state is None or state >= DONE:
                 raise refuse_told(number, state)
-            self._release(number)
+            self._release([number])
 
     def _state(self, number: int) -> TrialState | None:
         if not 0 <= number < len(self._rows):
@@ -186,14 +185,24 @@ class MemoryJournal:
         row = self._rows[number]
         return row.rows(number, number + 1)[0].state if isinstance(row, _Block) else row.state
 
-    def _release(self, number: int) -> None:
-        row = self._open.get(number)
-        if row is None:
-            self._free = sorted({*self._free, number})
-        elif row.state == RUNNING:
-            self._waiting = deque(sorted({*self._waiting, number}))  # first: without it nobody would find the trial
-            row.state, row.started, row.attempts = WAITING, None, max(row.attempts - 1, 0)
-            self._owners.pop(number, None)
+    def _release(self, numbers: Sequence[int]) -> None:
+        """Let trials that run wait, and free the numbers that nobody filled: Ctrl-C in between, all the same."""
+        running = [row for row in map(self._open.get, numbers) if row is not None and row.state == RUNNING]
+        free = sorted({*self._free, *(number for number in numbers if number not in self._open)})
+        waiting = deque(sorted({*self._waiting, *(row.number for row in running)})) if running else self._waiting
+        try:
+            self._free, self._waiting = free, waiting  # without its number here nobody would find the trial
+            self._wait(running)
+        except BaseException:
+            self._free, self._waiting = free, waiting
+            self._wait(running)
+            raise
+
+    def _wait(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if row.state == RUNNING:
+                row.state, row.started, row.attempts = WAITING, None, max(row.attempts - 1, 0)
+            self._owners.pop(row.number, None)
 
     def add(self, params: dict[str, Any], u: npt.NDArray[np.float64], result: Result) -> int:
         with self.lock:

@@ -87,16 +87,16 @@ class Asker:
                         raise
             while True:
                 rows, numbers = self._journal.reserve(n, owner, total, max_attempts)
-                trials = [Trial(self._copy(row.params or {}), row.number) for row in rows]
-                if not numbers:
-                    return trials
                 try:
+                    trials = [Trial(self._copy(row.params or {}), row.number) for row in rows]
+                    if not numbers:
+                        return trials
                     tried = self._choose(numbers, owner, trials)
+                    if trials:
+                        return trials
                 except BaseException:
                     self.give_back([*(row.number for row in rows), *numbers], owner)
                     raise
-                if trials:
-                    return trials
                 if tried:  # somebody released our number and took it
                     continue
                 if self.strategy.done:

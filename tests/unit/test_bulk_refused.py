@@ -227,7 +227,7 @@ def test_ctrl_c_at_any_step_loses_no_trial_in_memory(verb: str) -> None:
             "ask what waits": lambda: study.ask(2),  # noqa: B023
             "release": lambda: study.release(first),  # noqa: B023
         }
-        verbs = ["finish", "enqueue", "reserve", "give_back", "release", "_release", "write"]
+        verbs = ["finish", "enqueue", "reserve", "release", "_release", "_wait", "write"]
         interrupted = interrupted_at(step, verbs, work[verb])
         look = study._journal.look()
         told = [t.number for t in study.trials if t.state == TrialState.DONE]
@@ -252,6 +252,72 @@ def test_ctrl_c_at_any_step_loses_no_trial_in_memory(verb: str) -> None:
         if not interrupted:
             break
     assert not interrupted and step >= 5 and cut_off <= 2
+
+
+def test_ctrl_c_at_any_step_gives_back_all_or_none_in_memory() -> None:
+    """What waited waits again, the attempt does not count, and what nobody filled is free."""
+    outcomes = set()
+    for step in range(100):
+        journal = Study(Space(x=Float(0.0, 1.0)), "random", seed=0)._journal
+        for x in (0.25, 0.5, 0.75):
+            journal.enqueue({"x": x}, np.array([x]))
+        rows, numbers = journal.reserve(6, "me", None, None)
+        assert [row.number for row in rows] == [0, 1, 2] and numbers == [3, 4, 5]
+        work = partial(journal.give_back, [0, 1, 2, 3, 4, 5], "me")
+        interrupted = interrupted_at(step, ["give_back", "_release", "_wait"], work)
+        look, total = journal.look(), journal.total()
+        outcomes.add((interrupted, total))
+        if total == 3:
+            assert look.waiting == (0, 1, 2) and all(row.attempts == 0 and row.started is None for row in rows)
+        else:
+            assert total == 6 and look.running == (0, 1, 2) and all(row.attempts == 1 for row in rows)
+            journal.give_back([0, 1, 2, 3, 4, 5], "me")
+        journal.give_back([0, 1, 2, 3, 4, 5], "me")  # twice is once
+        rows, numbers = journal.reserve(7, "you", None, None)
+        assert [row.number for row in rows] == [0, 1, 2] and numbers == [3, 4, 5, 6]
+        assert all(row.attempts == 1 for row in rows)
+        if not interrupted:
+            break
+    assert outcomes == {(True, 6), (True, 3), (False, 3)}
+
+
+@pytest.mark.parametrize("interrupted", ["_copy", "_choose"])
+def test_an_interrupted_ask_gives_back_what_it_took(interrupted: str, make: Make) -> None:
+    """Ctrl-C while the parameters of a trial that waited are copied, and while the strategy chooses another."""
+    study = make(Space(x=Float(0.0, 1.0)))
+    study.enqueue({"x": 0.25})
+
+    def interrupt(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    kept = getattr(study._asker, interrupted)
+    setattr(study._asker, interrupted, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        study.ask(2)
+    look = study._journal.look()
+    assert look.waiting == (0,) and look.running == () and study.total_trials == 1
+    setattr(study._asker, interrupted, kept)
+    trials = study.ask(2)
+    assert [trial.number for trial in trials] == [0, 1] and study.total_trials == 2
+    assert trials[0].params == {"x": 0.25}
+
+
+def test_a_lack_of_memory_after_a_reservation_leaves_what_waited_and_what_was_free() -> None:
+    class Full(list[Any]):
+        def __iadd__(self, other: Any) -> Any:
+            list.__iadd__(self, other)
+            raise MemoryError
+
+    journal: Any = Study(Space(x=Float(0.0, 1.0)), "random", seed=0)._journal
+    journal.give_back(journal.reserve(2, "me", None, None)[1], "me")
+    journal.enqueue({"x": 0.5}, np.array([0.5]))
+    journal._rows = Full(journal._rows)
+    with pytest.raises(MemoryError):
+        journal.reserve(5, "me", None, None)
+    journal._rows = list(journal._rows)
+    assert journal.look().waiting == (2,) and journal.total() == 1 and journal.numbers() == (3, [0, 1])
+    rows, numbers = journal.reserve(5, "me", None, None)
+    assert [row.number for row in rows] == [2] and rows[0].attempts == 1 and numbers == [0, 1, 3, 4]
 
 
 def test_a_failure_in_the_middle_of_adding_is_undone() -> None:
