@@ -177,17 +177,18 @@ THOUSANDS: dict[str, Callable[[int], Hard]] = {
 }
 
 
+@pytest.mark.parametrize("surrogate", ["exact", "vecchia"])
 @pytest.mark.parametrize("name", sorted(THOUSANDS.keys() - {"dimensions"}))
-def test_every_ask_is_a_point_of_the_space_where_the_search_climbs_by_rough_ideas(name: str) -> None:
-    """From ROUGH_FROM of gp_search.cpp to the local model; choices, which nothing climbs, with the bounds alone."""
+def test_every_ask_is_a_point_of_the_space_where_the_search_climbs_by_rough_ideas(name: str, surrogate: str) -> None:
+    """From ROUGH_FROM of gp_search.cpp on; choices, which nothing climbs, with the bounds alone."""
     hard = THOUSANDS[name](2200)
-    study = Study(hard.space, BayesianOptimization(), seed=3)
+    study = Study(hard.space, BayesianOptimization(surrogate="auto" if surrogate == "exact" else surrogate), seed=3)
     add(study, hard)
     asked = checked(study, 2)
     study.tell(asked[0].number, float("nan"))
     study.tell(asked[1].number, -1e300)
     asked += checked(study, 2)
-    assert [(record.note["kind"], record.note["surrogate"]) for record in asked] == [("model", "exact")] * 4
+    assert [(record.note["kind"], record.note["surrogate"]) for record in asked] == [("model", surrogate)] * 4
 
 
 @pytest.mark.slow

@@ -103,14 +103,17 @@ TEST(local_neighbours_of_ones_own) {
 // closer look what is seen then, without ideas.
 TEST(local_scorer_has_rough_ideas_of_the_first_look) {
   constexpr std::int64_t n = 5200;
-  const History h(n + 16);
+  const History h(n + 48);
   const hpo::Layout layout(h.arrays);
   const hpo::Columns columns(layout);
   const std::vector<double> theta(7, -1.0), inferred(n, std::nan(""));
   hpo::Local model(columns, hpo::Kernel::matern52, true, theta, 64);
   const hpo::Rows rows{h.points(0, n), h.Y.data(), inferred.data(), 1.0, std::exp(-1.0)};
   model.catch_up(rows, 2);
-  CHECK(model.far_noise().first > 0 && model.far_noise().first <= 64);
+  // The first rows are the pseudo-observations, whose variances on the diagonal are no noise; those of the others are.
+  const hpo::Noise noise = model.far_noise();
+  CHECK(noise.first == 64);
+  for (std::int64_t i = noise.first; i < model.far().V->n(); ++i) CHECK_NEAR(noise.variance[i], rows.noise(0), 1e-12);
   hpo::Utility utility{hpo::UtilityKind::log_ei};
   utility.best = -1.0;
   const hpo::Mat<const double> U = h.points(n, 16);
@@ -127,6 +130,12 @@ TEST(local_scorer_has_rough_ideas_of_the_first_look) {
       rough->score(U, again.data(), slope_again.data());
       for (std::size_t i = 0; i < 16; ++i) CHECK_NEAR(value[i], again[i], 1e-9 * (1.0 + std::fabs(value[i])));
       for (std::size_t i = 0; i < m; ++i) CHECK_NEAR(slope_again[i], slope[i], 1e-6 * (1.0 + std::fabs(slope[i])));
+      // Away from those points no bound is below the value.
+      const hpo::Mat<const double> others = h.points(n + 16, 32);
+      std::vector<double> bound(32), exact(32);
+      CHECK(rough->bound(others, bound.data()));
+      model.far().score(utility, others, exact.data(), nullptr);
+      for (std::size_t i = 0; i < 32; ++i) CHECK(bound[i] >= exact[i] - 1e-9 * (1.0 + std::fabs(exact[i])));
     }
     const hpo::Mat<const double> one = h.points(n, 1);
     scorer.look_closer(one);

@@ -81,7 +81,6 @@ TEST(rough_of_the_rows_nearby_knows_no_more_and_little_less) {
   for (std::size_t i = 0; i < 200; ++i) CHECK_NEAR(d_unused[i], d_mean[i], 1e-12 * (1.0 + std::fabs(d_mean[i])));
 }
 
-// At the points that it was made for, the value and the slope are those of all rows; its bounds hold everywhere.
 // Rows whose noise does not stand alone on the diagonal are never near, not even to themselves.
 TEST(rough_leaves_the_first_rows_out) {
   const Given given(600, 2), probe(40);
@@ -96,6 +95,7 @@ TEST(rough_leaves_the_first_rows_out) {
   for (std::size_t i = 0; i < 40; ++i) CHECK(rough[i] >= var[i] * (1.0 - 1e-9) && rough[i] <= given.s2);
 }
 
+// At the points that it was made for, the value and the slope are those of all rows; its bounds hold everywhere.
 TEST(rough_agrees_to_first_order) {
   Given given(1300, 2);
   const History probe(70);  // more than a group

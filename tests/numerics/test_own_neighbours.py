@@ -78,10 +78,7 @@ def test_pending_points_and_a_batch() -> None:
     found = ours.maximise(bound, 1, None, (1, 1))
     given = ours.maximise(bound, 1, found.U, (1, 1))
     assert distinct(np.concatenate([found.U, given.U])), "the point that is pending again"
-    # Where every search finds the maximum, it is lower beside a pending point; so far out as above none surely does.
-    usual = Utility("ucb", 1.8)
-    best = ours.maximise(usual, 1, None, (1, 1))
-    assert ours.maximise(usual, 1, best.U, (1, 1)).values[0] < best.values[0]
+    assert given.values[0] < found.values[0]
     batch = ours.maximise(bound, 3, found.U, (1, 1))
     assert np.array_equal(batch.U[0], given.U[0], equal_nan=True)
     assert distinct(np.concatenate([found.U, batch.U]))
