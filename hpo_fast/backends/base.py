@@ -195,8 +195,8 @@ class Surrogate(Protocol):
         A bulk, half of all rows then told and 1,000 in all or more, may leave its factor, and so its NumericalError and
         its O(n^3), to the first verb that needs one; the appends that follow then do as well.
 
-        Cost: O(q n^2). Of the local model O(q d), and at the next verb, when a panel of 64 is full, O(m^2) a row, m the
-        inducing rows, and O(n d) for those nearest to the best; where the base grows O(n log n), and O(base m^2) at the
+        Cost: O(q n^2). Of the local model O(q d), and at the next verb, when a panel of 64 is full, O(n d + (m + r)^3)
+        with m inducing rows and r that are taken as they are; where the base grows O(n log n), and O(base m^2) at the
         next verb.
         """
 
@@ -386,5 +386,6 @@ class Surrogate(Protocol):
 
         Cost: O(m n^2) with m some hundred candidates and steps of the ascent, in the compiled core from 2,048
         observations on some dozen where all blocks are continuous, with O(n d) and at most 1,024^2 for each of the
-        others; of the local model with some thousand rows in place of n, and O(n d) for the closer look.
+        others; of the local model with some thousand rows in place of n, by all of which each candidate is scored, and
+        O(n d) for the closer look.
         """

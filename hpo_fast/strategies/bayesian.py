@@ -75,8 +75,8 @@ class BayesianOptimization(Strategy):
     most 64, or, if `surrogate` is "exact", from 4,096 on n / 64, while the model answers as it was.
     The model is exact with fewer than 5,000 observations, and each ask then costs O(n^2). With more it sums up what
     they say (of more than 65,536 an even share) at some hundred inducing points, takes those nearest to the points of
-    interest as they are, and an ask reads the points told once, where trials are pending twice. The log of "hpo_fast"
-    tells, at level INFO, which of the two it is, and why, whenever that changes.
+    interest as they are, and an ask reads the points told, some more than once. The log of "hpo_fast" tells, at level
+    INFO, which of the two it is, and why, whenever that changes.
     A trial's note holds which of the two answered, as `surrogate`, and what was decided with effort for it: `fit` (when
     a refit came to its end: theta, the number n of observations told when it began, how many of these it was fitted to
     where not all, as `nearest`, and the log likelihood in nats of all that were told when it ended, of the local model
