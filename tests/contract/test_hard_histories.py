@@ -180,7 +180,7 @@ THOUSANDS: dict[str, Callable[[int], Hard]] = {
 @pytest.mark.parametrize("surrogate", ["exact", "vecchia"])
 @pytest.mark.parametrize("name", sorted(THOUSANDS.keys() - {"dimensions"}))
 def test_every_ask_is_a_point_of_the_space_where_the_search_climbs_by_rough_ideas(name: str, surrogate: str) -> None:
-    """From ROUGH_FROM of gp_search.cpp on; choices, which nothing climbs, with the bounds alone."""
+    """From ROUGH_FROM of gp_search.cpp on; choices, which nothing climbs, are searched as ever."""
     hard = THOUSANDS[name](2200)
     study = Study(hard.space, BayesianOptimization(surrogate="auto" if surrogate == "exact" else surrogate), seed=3)
     add(study, hard)
